@@ -1,0 +1,145 @@
+package executor
+
+import (
+	"time"
+)
+
+// Request is one execution.
+type Request struct {
+	// Code is Python source.
+	Code string
+	// Filename is the name tracebacks show for Code; "" means script.py, or
+	// script_<StageName>.py.
+	Filename string
+	// Argv becomes sys.argv; nil means [Filename].
+	Argv []string
+	// Module, when set, is run as `python -m Module` would, instead of Code.
+	Module string
+	// SessionID names the session whose variables and files live on;
+	// "" means a cell of its own, gone afterwards. [A-Za-z0-9][A-Za-z0-9._-]{0,63}
+	SessionID string
+	// StageName is kept in the name of the script file. [A-Za-z0-9_-]{1,64}
+	StageName string
+	// InputFiles maps paths on the host to names in the workspace.
+	InputFiles map[string]string
+	// Dirs are directories of the host that the cell gets.
+	Dirs []Dir
+	// FreshNamespace starts the session's REPL with a clean namespace.
+	FreshNamespace bool
+	// Timeout and CPUTime override the Config's when not 0.
+	Timeout time.Duration
+	CPUTime time.Duration
+	// Stdin is what the program reads; nil means end of file at once.
+	Stdin []byte
+	// Stdout and Stderr, when set, get each piece of output as it arrives;
+	// Result.Output and Result.Stderr are kept as well, up to Config.MaxOutput.
+	Stdout, Stderr func([]byte)
+	// Script means that Code is a whole program, run as `python FILE` would:
+	// the value of a last expression is not wanted.
+	Script bool
+	// Validate refuses code in which the validator finds an issue.
+	Validate bool
+	// Collect, when set, is a directory on the host that gets the files that
+	// the execution created or changed.
+	Collect string
+}
+
+// Dir is a directory of the host that a cell gets.
+type Dir struct {
+	Host     string // path on the host
+	Name     string // name in the workspace; "" means the last element of Host
+	ReadOnly bool   // shared read-only instead of copied into the workspace
+}
+
+// Verdict is how an execution ended, as the host saw it.
+type Verdict string
+
+// The verdicts.
+const (
+	VerdictOK          Verdict = "ok"
+	VerdictError       Verdict = "error"         // an exception
+	VerdictSyntaxError Verdict = "syntax-error"  // the code did not compile
+	VerdictExit        Verdict = "exit"          // sys.exit or os._exit
+	VerdictTimeout     Verdict = "timeout"       // the wall clock
+	VerdictCPUTime     Verdict = "cpu-time"      // the CPU clock
+	VerdictOutOfMemory Verdict = "out-of-memory" // the kernel's OOM killer
+	VerdictOutputLimit Verdict = "output-limit"  // far more output than is kept
+	VerdictKilled      Verdict = "killed"        // SIGKILL that nobody here sent, or the caller's own
+	VerdictCrashed     Verdict = "crashed"       // another signal, or the REPL broke its protocol
+	VerdictRefused     Verdict = "refused"       // the validator
+)
+
+// Result is what came of an execution. The first seven fields are those of
+// the original system. Verdict, Signal, Usage and Files are the host's own
+// observations; Namespace, Value and Exception are what the cell says.
+type Result struct {
+	Success       bool                `json:"success"`
+	Output        string              `json:"output"`
+	Error         *string             `json:"error"`
+	ExecutionTime float64             `json:"execution_time"` // seconds
+	ReturnCode    int                 `json:"return_code"`
+	Namespace     map[string]Variable `json:"namespace"`
+	CreatedFiles  []string            `json:"created_files"`
+
+	Stderr    string        `json:"stderr"`
+	Value     *string       `json:"value"` // repr of a last expression
+	Exception *Exception    `json:"exception"`
+	Verdict   Verdict       `json:"verdict"`
+	Signal    string        `json:"signal,omitempty"` // e.g. "SIGSEGV"
+	Truncated Truncated     `json:"truncated"`
+	Files     []FileChange  `json:"files"`
+	Session   SessionResult `json:"session"`
+	Usage     Usage         `json:"usage"`
+	Hint      string        `json:"hint,omitempty"`
+	Issues    []Issue       `json:"issues,omitempty"` // why the validator refused
+}
+
+// Variable describes one public variable of the session.
+type Variable struct {
+	Type    string   `json:"type"`
+	Shape   []int64  `json:"shape,omitempty"`
+	Columns []string `json:"columns,omitempty"`
+	DType   string   `json:"dtype,omitempty"`
+	Keys    []string `json:"keys,omitempty"`
+	Length  *int64   `json:"length,omitempty"`
+	Value   *string  `json:"value,omitempty"`
+}
+
+// Exception is what the code raised.
+type Exception struct {
+	Name      string `json:"name"`
+	Value     string `json:"value"`
+	Traceback string `json:"traceback"`
+	Line      int    `json:"line,omitempty"` // in the user's code; 0 when unknown
+}
+
+// Truncated says which streams hold less than was written.
+type Truncated struct {
+	Output bool `json:"output"`
+	Stderr bool `json:"stderr"`
+}
+
+// FileChange is a file of the workspace that an execution touched.
+type FileChange struct {
+	Path   string `json:"path"`
+	Size   int64  `json:"size"`
+	Change string `json:"change"` // created, changed or deleted
+}
+
+// SessionResult says where the execution ran.
+type SessionResult struct {
+	ID        string `json:"id"`
+	Execution int    `json:"execution"` // 1 for the first of the session
+	Lost      bool   `json:"lost"`      // the namespace is gone; the workspace is kept
+}
+
+// Usage is what one execution used.
+type Usage struct {
+	WallSeconds     float64 `json:"wall_s"`
+	CPUSeconds      float64 `json:"cpu_s"`
+	MemoryPeakBytes int64   `json:"memory_peak_bytes"`
+	ProcessesPeak   int64   `json:"processes_peak"`
+	// PeakIsLifetime is set where the kernel cannot reset a peak, which is
+	// then that of the cell's whole life so far.
+	PeakIsLifetime bool `json:"peak_is_lifetime,omitempty"`
+}
