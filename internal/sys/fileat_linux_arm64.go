@@ -1,0 +1,8 @@
+package sys
+
+import "syscall"
+
+const (
+	sysNewfstatat    = syscall.SYS_FSTATAT
+	sysCopyFileRange = 285
+)
