@@ -1,0 +1,8 @@
+package sys
+
+const (
+	sysSetns       = 268
+	sysMemfdCreate = 279
+	sysExecveat    = 281
+	sysKeyctl      = 219
+)

@@ -1,0 +1,89 @@
+package sys
+
+import (
+	"errors"
+	"io"
+	"os"
+	"syscall"
+)
+
+// Packet is one end of a SOCK_SEQPACKET pair. One goroutine may send while
+// another receives.
+type Packet struct{ f *os.File }
+
+// Pair makes a connected pair: ours, and the end for a child.
+func Pair(kind int) (ours, theirs *os.File, err error) {
+	fds, err := syscall.Socketpair(syscall.AF_UNIX, kind|syscall.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return nil, nil, os.NewSyscallError("socketpair", err)
+	}
+	// Ours goes through the runtime's poller, so that deadlines work.
+	if err := syscall.SetNonblock(fds[0], true); err != nil {
+		syscall.Close(fds[0])
+		syscall.Close(fds[1])
+		return nil, nil, os.NewSyscallError("fcntl", err)
+	}
+	return os.NewFile(uintptr(fds[0]), "socket"), os.NewFile(uintptr(fds[1]), "socket"), nil
+}
+
+// NewPacket wraps one end.
+func NewPacket(f *os.File) *Packet { return &Packet{f} }
+
+// Close closes the end; a receiver returns with os.ErrClosed.
+func (p *Packet) Close() error { return p.f.Close() }
+
+// Send sends one message with descriptors.
+func (p *Packet) Send(b []byte, fds ...int) error {
+	raw, err := p.f.SyscallConn()
+	if err != nil {
+		return err
+	}
+	var oob []byte
+	if len(fds) > 0 {
+		oob = syscall.UnixRights(fds...)
+	}
+	var serr error
+	err = raw.Write(func(fd uintptr) bool {
+		_, serr = syscall.SendmsgN(int(fd), b, oob, nil, syscall.MSG_NOSIGNAL)
+		return !errors.Is(serr, syscall.EAGAIN) && !errors.Is(serr, syscall.EINTR)
+	})
+	if err != nil {
+		return err
+	}
+	return os.NewSyscallError("sendmsg", serr)
+}
+
+// Recv receives one message and the descriptors that came with it; io.EOF
+// when the other end is closed.
+func (p *Packet) Recv(b []byte) (n int, fds []int, err error) {
+	raw, err := p.f.SyscallConn()
+	if err != nil {
+		return 0, nil, err
+	}
+	var oob [64]byte
+	var on int
+	var rerr error
+	err = raw.Read(func(fd uintptr) bool {
+		n, on, _, _, rerr = syscall.Recvmsg(int(fd), b, oob[:], syscall.MSG_CMSG_CLOEXEC)
+		return !errors.Is(rerr, syscall.EAGAIN) && !errors.Is(rerr, syscall.EINTR)
+	})
+	if err != nil {
+		return 0, nil, err
+	}
+	if rerr != nil {
+		return 0, nil, os.NewSyscallError("recvmsg", rerr)
+	}
+	if n == 0 {
+		return 0, nil, io.EOF
+	}
+	messages, err := syscall.ParseSocketControlMessage(oob[:on])
+	if err != nil {
+		return n, nil, os.NewSyscallError("recvmsg", err)
+	}
+	for i := range messages {
+		if got, err := syscall.ParseUnixRights(&messages[i]); err == nil {
+			fds = append(fds, got...)
+		}
+	}
+	return n, fds, nil
+}

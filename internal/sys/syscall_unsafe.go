@@ -1,0 +1,315 @@
+package sys
+
+import (
+	"os"
+	"syscall"
+	"unsafe"
+)
+
+// call runs one system call, again on EINTR.
+func call(name string, nr uintptr, a ...uintptr) (uintptr, error) {
+	var p [6]uintptr
+	copy(p[:], a)
+	for {
+		r, _, errno := syscall.Syscall6(nr, p[0], p[1], p[2], p[3], p[4], p[5])
+		if errno == syscall.EINTR {
+			continue
+		}
+		if errno != 0 {
+			return 0, os.NewSyscallError(name, errno)
+		}
+		return r, nil
+	}
+}
+
+func cstr(s string) (*byte, error) { return syscall.BytePtrFromString(s) }
+
+// strcall is call with one string argument at position at.
+func strcall(name string, nr uintptr, at int, s string, a ...uintptr) (uintptr, error) {
+	p, err := cstr(s)
+	if err != nil {
+		return 0, os.NewSyscallError(name, err)
+	}
+	var v [6]uintptr
+	copy(v[:], a)
+	for {
+		v[at] = uintptr(unsafe.Pointer(p))
+		r, _, errno := syscall.Syscall6(nr, v[0], v[1], v[2], v[3], v[4], v[5])
+		if errno == syscall.EINTR {
+			continue
+		}
+		if errno != 0 {
+			return 0, os.NewSyscallError(name, errno)
+		}
+		return r, nil
+	}
+}
+
+// FsOpen opens a file system context.
+func FsOpen(fstype string) (int, error) {
+	r, err := strcall("fsopen", sysFsopen, 0, fstype, 0, fsopenCloexec)
+	return int(r), err
+}
+
+// FsSet sets one parameter of a context.
+func FsSet(fd int, key, value string) error {
+	k, err := cstr(key)
+	if err != nil {
+		return os.NewSyscallError("fsconfig", err)
+	}
+	v, err := cstr(value)
+	if err != nil {
+		return os.NewSyscallError("fsconfig", err)
+	}
+	_, _, errno := syscall.Syscall6(sysFsconfig, uintptr(fd), fsconfigSetString, uintptr(unsafe.Pointer(k)), uintptr(unsafe.Pointer(v)), 0, 0)
+	if errno != 0 {
+		return os.NewSyscallError("fsconfig "+key, errno)
+	}
+	return nil
+}
+
+// FsSetFD sets a parameter that is a file descriptor.
+func FsSetFD(fd int, key string, aux int) error {
+	_, err := strcall("fsconfig "+key, sysFsconfig, 2, key, uintptr(fd), fsconfigSetFD, 0, 0, uintptr(aux))
+	return err
+}
+
+// FsCreate creates the superblock of a context.
+func FsCreate(fd int) error {
+	_, err := call("fsconfig create", sysFsconfig, uintptr(fd), fsconfigCreate)
+	return err
+}
+
+// FsMount makes a detached mount of a context's superblock.
+func FsMount(fd int, attr uint64) (int, error) {
+	r, err := call("fsmount", sysFsmount, uintptr(fd), fsmountCloexec, uintptr(attr))
+	return int(r), err
+}
+
+// OpenTree is open_tree(2); the descriptor is close-on-exec.
+func OpenTree(dirfd int, path string, flags uint) (int, error) {
+	r, err := strcall("open_tree", sysOpenTree, 1, path, uintptr(dirfd), 0, uintptr(flags|OpenTreeCloexec))
+	return int(r), err
+}
+
+// MoveMount attaches the mount that fd refers to at path below dirfd.
+func MoveMount(fd, dirfd int, path string) error {
+	empty, err := cstr("")
+	if err != nil {
+		return err
+	}
+	p, err := cstr(path)
+	if err != nil {
+		return os.NewSyscallError("move_mount", err)
+	}
+	_, _, errno := syscall.Syscall6(sysMoveMount, uintptr(fd), uintptr(unsafe.Pointer(empty)), uintptr(dirfd), uintptr(unsafe.Pointer(p)), MoveMountFEmptyPath, 0)
+	if errno != 0 {
+		return os.NewSyscallError("move_mount", errno)
+	}
+	return nil
+}
+
+type mountAttr struct{ set, clr, propagation, userns uint64 }
+
+// MountSetattr sets and clears attributes of the mount that fd refers to.
+func MountSetattr(fd int, set, clr uint64) error {
+	empty, err := cstr("")
+	if err != nil {
+		return err
+	}
+	a := mountAttr{set: set, clr: clr}
+	_, _, errno := syscall.Syscall6(sysMountSetattr, uintptr(fd), uintptr(unsafe.Pointer(empty)), AtEmptyPath, uintptr(unsafe.Pointer(&a)), unsafe.Sizeof(a), 0)
+	if errno != 0 {
+		return os.NewSyscallError("mount_setattr", errno)
+	}
+	return nil
+}
+
+// Prctl is prctl(2) for the calling thread.
+func Prctl(option int, a ...uintptr) (int, error) {
+	v := append([]uintptr{uintptr(option)}, a...)
+	r, err := call("prctl", syscall.SYS_PRCTL, v...)
+	return int(r), err
+}
+
+type capHeader struct {
+	version uint32
+	pid     int32
+}
+type capData struct{ effective, permitted, inheritable uint32 }
+
+// Capset sets the calling thread's three capability sets (bits 0–63).
+func Capset(effective, permitted, inheritable uint64) error {
+	h := capHeader{version: 0x20080522}
+	d := [2]capData{
+		{uint32(effective), uint32(permitted), uint32(inheritable)},
+		{uint32(effective >> 32), uint32(permitted >> 32), uint32(inheritable >> 32)},
+	}
+	_, _, errno := syscall.RawSyscall(syscall.SYS_CAPSET, uintptr(unsafe.Pointer(&h)), uintptr(unsafe.Pointer(&d[0])), 0)
+	if errno != 0 {
+		return os.NewSyscallError("capset", errno)
+	}
+	return nil
+}
+
+// Memfd makes a memory file with the given content, sealed against every
+// change (CVE-2019-5736: what runs as init can never be written to).
+func Memfd(name string, content []byte) (*os.File, error) {
+	r, err := strcall("memfd_create", sysMemfdCreate, 0, name, 0, memfdCloexec|memfdAllowSealing)
+	if err != nil {
+		return nil, err
+	}
+	f := os.NewFile(r, name)
+	if _, err := f.Write(content); err != nil {
+		f.Close()
+		return nil, err
+	}
+	if _, err := call("fcntl add seals", syscall.SYS_FCNTL, f.Fd(), fAddSeals, sealAll); err != nil {
+		f.Close()
+		return nil, err
+	}
+	if _, err := f.Seek(0, 0); err != nil {
+		f.Close()
+		return nil, err
+	}
+	return f, nil
+}
+
+// ExecFD replaces the process by the program that fd refers to.
+func ExecFD(fd int, argv, env []string) error {
+	av, err := syscall.SlicePtrFromStrings(argv)
+	if err != nil {
+		return err
+	}
+	ev, err := syscall.SlicePtrFromStrings(env)
+	if err != nil {
+		return err
+	}
+	empty, err := cstr("")
+	if err != nil {
+		return err
+	}
+	_, _, errno := syscall.RawSyscall6(sysExecveat, uintptr(fd), uintptr(unsafe.Pointer(empty)), uintptr(unsafe.Pointer(&av[0])), uintptr(unsafe.Pointer(&ev[0])), AtEmptyPath, 0)
+	return os.NewSyscallError("execveat", errno)
+}
+
+// Rlimit is a soft and a hard limit.
+type Rlimit struct{ Soft, Hard uint64 }
+
+// Prlimit sets (new not nil) a resource limit of pid (0: this process) and
+// returns the old one.
+func Prlimit(pid, resource int, limit *Rlimit) (Rlimit, error) {
+	var old Rlimit
+	_, _, errno := syscall.RawSyscall6(syscall.SYS_PRLIMIT64, uintptr(pid), uintptr(resource), uintptr(unsafe.Pointer(limit)), uintptr(unsafe.Pointer(&old)), 0, 0)
+	if errno != 0 {
+		return old, os.NewSyscallError("prlimit", errno)
+	}
+	return old, nil
+}
+
+// Setns moves the calling thread into a namespace.
+func Setns(fd int, kind int) error {
+	_, err := call("setns", sysSetns, uintptr(fd), uintptr(kind))
+	return err
+}
+
+// PidfdSignal sends a signal to the process of a pidfd.
+func PidfdSignal(pidfd int, sig syscall.Signal) error {
+	_, err := call("pidfd_send_signal", sysPidfdSendSignal, uintptr(pidfd), uintptr(sig), 0, 0)
+	return err
+}
+
+// CloseRange closes descriptors first to last.
+func CloseRange(first, last uint) error {
+	_, err := call("close_range", sysCloseRange, uintptr(first), uintptr(last), 0)
+	return err
+}
+
+// JoinKeyring gives the process a new, anonymous session keyring.
+func JoinKeyring() error {
+	_, err := call("keyctl", sysKeyctl, 1, 0)
+	return err
+}
+
+// Mknod makes a device node below dirfd.
+func Mknod(dirfd int, name string, mode uint32, major, minor uint32) error {
+	_, err := strcall("mknodat", syscall.SYS_MKNODAT, 1, name, uintptr(dirfd), 0, uintptr(mode), uintptr(major<<8|minor))
+	return err
+}
+
+// Fchmodat changes a mode below dirfd (symbolic links are followed; use it
+// on trees of our own only).
+func Fchmodat(dirfd int, name string, mode uint32) error {
+	_, err := strcall("fchmodat", syscall.SYS_FCHMODAT, 1, name, uintptr(dirfd), 0, uintptr(mode))
+	return err
+}
+
+// Symlinkat makes a symbolic link below dirfd.
+func Symlinkat(target string, dirfd int, name string) error {
+	t, err := cstr(target)
+	if err != nil {
+		return err
+	}
+	n, err := cstr(name)
+	if err != nil {
+		return err
+	}
+	_, _, errno := syscall.Syscall(syscall.SYS_SYMLINKAT, uintptr(unsafe.Pointer(t)), uintptr(dirfd), uintptr(unsafe.Pointer(n)))
+	if errno != 0 {
+		return os.NewSyscallError("symlinkat", errno)
+	}
+	return nil
+}
+
+// Mkdirat makes a directory below dirfd.
+func Mkdirat(dirfd int, name string, mode uint32) error {
+	_, err := strcall("mkdirat", syscall.SYS_MKDIRAT, 1, name, uintptr(dirfd), 0, uintptr(mode))
+	return err
+}
+
+type landlockPath struct {
+	access uint64
+	fd     int32
+}
+
+// LandlockABI is the Landlock version of the kernel, 0 for none.
+func LandlockABI() int {
+	r, err := call("landlock_create_ruleset", sysLandlockCreate, 0, 0, 1)
+	if err != nil {
+		return 0
+	}
+	return int(r)
+}
+
+// LandlockRuleset makes a ruleset that handles the given access rights.
+func LandlockRuleset(fs, net, scoped uint64) (int, error) {
+	a := [3]uint64{fs, net, scoped}
+	size := uintptr(8)
+	if net != 0 {
+		size = 16
+	}
+	if scoped != 0 {
+		size = 24
+	}
+	r, _, errno := syscall.Syscall(sysLandlockCreate, uintptr(unsafe.Pointer(&a[0])), size, 0)
+	if errno != 0 {
+		return -1, os.NewSyscallError("landlock_create_ruleset", errno)
+	}
+	return int(r), nil
+}
+
+// LandlockAllow allows access beneath the file that fd refers to.
+func LandlockAllow(ruleset int, access uint64, fd int) error {
+	a := landlockPath{access, int32(fd)}
+	_, _, errno := syscall.Syscall6(sysLandlockAdd, uintptr(ruleset), 1, uintptr(unsafe.Pointer(&a)), 0, 0, 0)
+	if errno != 0 {
+		return os.NewSyscallError("landlock_add_rule", errno)
+	}
+	return nil
+}
+
+// LandlockRestrict puts the calling thread under a ruleset.
+func LandlockRestrict(ruleset int) error {
+	_, err := call("landlock_restrict_self", sysLandlockRestrict, uintptr(ruleset), 0)
+	return err
+}

@@ -1,0 +1,307 @@
+package nsjail
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/cellblock/cellblock/cgroup"
+	"github.com/cellblock/cellblock/internal/sys"
+	"github.com/cellblock/cellblock/nsjail/plan"
+)
+
+// Cell is a standing cell. Its methods are safe for concurrent use. It ends
+// with Close, or with the process that owns it.
+type Cell struct {
+	spec  Spec
+	host  layout
+	steps []plan.Step
+
+	slot      *slot
+	group     *cgroup.Group // nil without the layer
+	workspace *os.File
+	process   *os.Process // the init, then the reaper: PID 1 of the cell
+	socket    *sys.Packet
+
+	ask   sync.Mutex  // one question to the reaper at a time
+	reply chan answer // the answer to it
+
+	mu     sync.Mutex
+	exits  map[int32]chan Exit // by PID inside the cell
+	killed chan struct{}       // closed when all code is gone
+	closed bool
+
+	ended     chan struct{} // closed when the reaper is gone
+	closeOnce sync.Once
+	closeErr  error
+}
+
+// Exit is how a process of a cell ended, as its PID 1 saw it.
+type Exit struct {
+	Status syscall.WaitStatus
+	CPU    time.Duration // its own and its waited-for children's
+}
+
+// answer is a message of the reaper: see reaper.c.
+type answer struct {
+	kind   byte
+	step   byte
+	pid    int32
+	status int32
+	errno  int32
+	cpu    time.Duration
+	fd     int
+}
+
+const answerSize = 40
+
+// The steps of reaper.c that can fail, in its order.
+var reaperSteps = []string{"", "setsid", "pass-descriptors", "close-descriptors", "clear-ambient", "setresgid", "setresuid", "drop-capabilities", "dumpable", "seccomp-filter", "exec-python", "oom-score", "fork"}
+
+func parseAnswer(b []byte, fds []int) (answer, error) {
+	if len(b) != answerSize || len(fds) > 1 {
+		return answer{}, errors.New("BUG(nsjail): malformed answer of the reaper")
+	}
+	le := binary.NativeEndian
+	a := answer{kind: b[0], step: b[1], pid: int32(le.Uint32(b[4:])), status: int32(le.Uint32(b[8:])), errno: int32(le.Uint32(b[12:])), fd: -1}
+	a.cpu = time.Duration(le.Uint64(b[16:])+le.Uint64(b[24:])) * time.Microsecond
+	if len(fds) == 1 {
+		a.fd = fds[0]
+	}
+	return a, nil
+}
+
+// listen takes the reaper's messages until it is gone.
+func (c *Cell) listen() {
+	defer close(c.ended)
+	buf := make([]byte, 4096)
+	for {
+		n, fds, err := c.socket.Recv(buf)
+		if err != nil {
+			return
+		}
+		a, err := parseAnswer(buf[:n], fds)
+		if err != nil {
+			return
+		}
+		switch a.kind {
+		case 's', 'j':
+			// Registered here, before an exit can be read, so that none is lost.
+			if a.errno == 0 && a.pid > 0 {
+				c.exit(a.pid)
+			}
+			c.reply <- a
+		case 'x':
+			c.exit(a.pid) <- Exit{syscall.WaitStatus(a.status), a.cpu}
+		case 'k':
+			c.mu.Lock()
+			if c.killed != nil {
+				close(c.killed)
+				c.killed = nil
+			}
+			c.mu.Unlock()
+		}
+	}
+}
+
+// exit is where the end of a process is told.
+func (c *Cell) exit(pid int32) chan Exit {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	ch := c.exits[pid]
+	if ch == nil {
+		ch = make(chan Exit, 1)
+		c.exits[pid] = ch
+	}
+	return ch
+}
+
+func (c *Cell) forget(pid int32) {
+	c.mu.Lock()
+	delete(c.exits, pid)
+	c.mu.Unlock()
+}
+
+// question sends a message and waits for its answer.
+func (c *Cell) question(ctx context.Context, b []byte, fds ...int) (answer, error) {
+	c.ask.Lock()
+	defer c.ask.Unlock()
+	if err := c.socket.Send(b, fds...); err != nil {
+		return answer{}, c.gone(err)
+	}
+	select {
+	case a := <-c.reply:
+		return a, nil
+	case <-c.ended:
+		return answer{}, ErrClosed
+	case <-ctx.Done():
+		// The answer would come to the next question: the cell is of no more use.
+		c.process.Kill()
+		return answer{}, ctx.Err()
+	}
+}
+
+func (c *Cell) gone(err error) error {
+	if errors.Is(err, os.ErrClosed) || errors.Is(err, syscall.EPIPE) || errors.Is(err, syscall.ECONNRESET) {
+		return ErrClosed
+	}
+	return err
+}
+
+// Workspace is the directory /workspace of the cell. What is in it was
+// written by code nobody trusts: reach it only through package workspace.
+// It stays readable until Close.
+func (c *Cell) Workspace() *os.File { return c.workspace }
+
+// Group is the cell's group; nil without the layer.
+func (c *Cell) Group() *cgroup.Group { return c.group }
+
+// Ended is closed when the cell has ended, for whatever reason.
+func (c *Cell) Ended() <-chan struct{} { return c.ended }
+
+// KillCode kills every process of the cell but its PID 1 and returns when
+// all are gone. The cell and its workspace live on.
+func (c *Cell) KillCode(ctx context.Context) error {
+	c.mu.Lock()
+	first := c.killed == nil
+	if first {
+		c.killed = make(chan struct{})
+	}
+	done := c.killed
+	c.mu.Unlock()
+	if first {
+		if err := c.socket.Send([]byte("K")); err != nil {
+			return c.gone(err)
+		}
+	}
+	select {
+	case <-done:
+		return nil
+	case <-c.ended:
+		return ErrClosed
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// WriteFile writes a file of exactly size bytes into the workspace. A process
+// of the cell does it, as the code's own user: what it writes is charged to
+// the cell, and no path that code prepared leads anywhere else.
+func (c *Cell) WriteFile(ctx context.Context, path string, mode uint32, size int64, r io.Reader) error {
+	pr, pw, err := os.Pipe()
+	if err != nil {
+		return err
+	}
+	stop := context.AfterFunc(ctx, func() { pw.SetDeadline(time.Now()) })
+	defer stop()
+	wait, err := c.job(ctx, 'W', path, mode, size, int(pr.Fd()))
+	pr.Close()
+	if err != nil {
+		pw.Close()
+		return err
+	}
+	_, copyErr := io.Copy(pw, r)
+	pw.Close()
+	if err := wait(); err != nil {
+		return fmt.Errorf("cannot write %q in the workspace: %w", path, err)
+	}
+	if copyErr != nil {
+		return fmt.Errorf("cannot write %q in the workspace: %w", path, copyErr)
+	}
+	return nil
+}
+
+// Remove deletes a file or an empty directory of the workspace.
+func (c *Cell) Remove(ctx context.Context, path string) error {
+	return c.wait(ctx, 'D', path, "remove")
+}
+
+// MkdirAll makes a directory of the workspace and those above it.
+func (c *Cell) MkdirAll(ctx context.Context, path string) error {
+	return c.wait(ctx, 'M', path, "make directory")
+}
+
+func (c *Cell) wait(ctx context.Context, kind byte, path, what string) error {
+	wait, err := c.job(ctx, kind, path, 0, 0)
+	if err == nil {
+		err = wait()
+	}
+	if err != nil {
+		return fmt.Errorf("cannot %s %q in the workspace: %w", what, path, err)
+	}
+	return nil
+}
+
+// job starts a file job in the cell and returns what waits for its end.
+func (c *Cell) job(ctx context.Context, kind byte, path string, mode uint32, size int64, fds ...int) (func() error, error) {
+	if path == "" || len(path) > 4096 {
+		return nil, fmt.Errorf("%q is no path of a workspace", path)
+	}
+	b := binary.NativeEndian.AppendUint32([]byte{kind}, mode)
+	b = binary.NativeEndian.AppendUint64(b, uint64(size))
+	a, err := c.question(ctx, append(b, path...), fds...)
+	if err != nil {
+		return nil, err
+	}
+	if a.errno != 0 {
+		return nil, os.NewSyscallError("fork", syscall.Errno(a.errno))
+	}
+	return func() error {
+		defer c.forget(a.pid)
+		select {
+		case e := <-c.exit(a.pid):
+			if e.Status.Signaled() {
+				return fmt.Errorf("the writer was ended by %s", e.Status.Signal())
+			}
+			if code := e.Status.ExitStatus(); code != 0 {
+				return syscall.Errno(code)
+			}
+			return nil
+		case <-c.ended:
+			return ErrClosed
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}, nil
+}
+
+// Close ends the cell: every process in it, its mounts, its group, its
+// record. It returns when they are gone, and may be called again.
+func (c *Cell) Close() error {
+	c.closeOnce.Do(func() { c.closeErr = c.end() })
+	return c.closeErr
+}
+
+func (c *Cell) end() error {
+	// The reaper is PID 1 of its namespace: with it the kernel ends all others.
+	if c.process != nil {
+		c.process.Kill()
+		c.process.Wait()
+	}
+	if c.socket != nil {
+		c.socket.Close()
+	}
+	if c.workspace != nil {
+		c.workspace.Close()
+	}
+	var err error
+	if c.group != nil {
+		ctx, cancel := context.WithTimeout(context.Background(), buildTime)
+		defer cancel()
+		err = c.group.Destroy(ctx)
+	}
+	if c.slot != nil {
+		if err == nil {
+			c.slot.release()
+		} else {
+			c.slot.file.Close() // keep the record: a later sweep tries again
+		}
+	}
+	return err
+}

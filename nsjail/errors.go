@@ -1,0 +1,78 @@
+package nsjail
+
+import (
+	"errors"
+	"fmt"
+	"syscall"
+)
+
+// ErrClosed is returned by calls on a cell that has ended.
+var ErrClosed = errors.New("the cell has ended")
+
+// ErrExhausted says that every id of the host's range is in use.
+var ErrExhausted = errors.New("no free cell id: too many cells are alive on this host")
+
+// StepError is a step of building a cell that failed.
+type StepError struct {
+	Step  string        // as in docs/architecture.md
+	Index int           // of the plan; -1 where the host itself failed
+	Errno syscall.Errno // 0 where there is none
+	Text  string
+}
+
+func (e *StepError) Error() string {
+	if e.Index < 0 {
+		return fmt.Sprintf("cannot build the cell: step %s: %s", e.Step, e.Text)
+	}
+	return fmt.Sprintf("cannot build the cell: step %d %s: %s", e.Index, e.Step, e.Text)
+}
+
+// Unwrap gives the errno, so that errors.Is(err, syscall.EPERM) works.
+func (e *StepError) Unwrap() error {
+	if e.Errno == 0 {
+		return nil
+	}
+	return e.Errno
+}
+
+// hostStep makes a StepError of something the host did.
+func hostStep(step string, err error) error {
+	if err == nil {
+		return nil
+	}
+	var errno syscall.Errno
+	errors.As(err, &errno)
+	return &StepError{Step: step, Index: -1, Errno: errno, Text: err.Error()}
+}
+
+// MissingError is a layer that this host cannot give and that the caller did
+// not allow to be missing.
+type MissingError struct {
+	Layer Layer
+	Why   string
+	Mend  string
+}
+
+func (e *MissingError) Error() string {
+	s := fmt.Sprintf("layer %s is not to be had: %s", e.Layer, e.Why)
+	if e.Mend != "" {
+		s += "; " + e.Mend
+	}
+	return s + fmt.Sprintf(" (or leave it out: --without %s)", e.Layer)
+}
+
+// PostureError lists in what a process differs from what its cell was to be.
+type PostureError struct{ Findings []string }
+
+func (e *PostureError) Error() string {
+	s := "the cell is not what it was to be"
+	for i, f := range e.Findings {
+		if i == 0 {
+			s += ": "
+		} else {
+			s += "; "
+		}
+		s += f
+	}
+	return s
+}

@@ -1,0 +1,128 @@
+package nsjail
+
+import (
+	"bytes"
+	"os"
+	"runtime"
+	"strconv"
+	"strings"
+	"syscall"
+
+	"github.com/cellblock/cellblock/internal/sys"
+	"github.com/cellblock/cellblock/nsjail/mount"
+)
+
+// canMount says whether this process may mount on the host. Being uid 0 is
+// not the question: root of a container may lack the capability.
+func canMount() bool {
+	const capSysAdmin = 21
+	status, err := os.ReadFile("/proc/self/status")
+	if err != nil {
+		return false
+	}
+	_, rest, ok := bytes.Cut(status, []byte("CapEff:\t"))
+	if !ok || len(rest) < 16 {
+		return false
+	}
+	caps, err := strconv.ParseUint(string(rest[:16]), 16, 64)
+	return err == nil && caps&(1<<capSysAdmin) != 0 && os.Geteuid() == 0
+}
+
+// procMasked says whether something is mounted below /proc (containers do
+// that): the kernel then refuses a new proc in a user namespace.
+func procMasked() (bool, error) {
+	mounts, err := os.ReadFile("/proc/self/mountinfo")
+	if err != nil {
+		return false, err
+	}
+	for line := range strings.Lines(string(mounts)) {
+		f := strings.Fields(line)
+		if len(f) > 4 && strings.HasPrefix(f[4], "/proc/") {
+			return true, nil
+		}
+	}
+	return false, nil
+}
+
+// sendProc makes a proc of the cell's PID namespace outside of its user
+// namespace and passes it in: by name of the namespace where the kernel can
+// (6.17), through a helper born in that PID namespace elsewhere.
+func (c *Cell) sendProc() error {
+	pidns, err := os.Open("/proc/" + strconv.Itoa(c.process.Pid) + "/ns/pid")
+	if err != nil {
+		return err
+	}
+	defer pidns.Close()
+	fd, err := mount.ProcOf(int(pidns.Fd()))
+	if err != nil {
+		fd, err = procByHelper(pidns)
+	}
+	if err != nil {
+		return err
+	}
+	defer syscall.Close(fd)
+	return c.socket.Send([]byte("p"), fd)
+}
+
+// procByHelper starts the init's program as a helper in the namespace; it
+// sends the mount over its socket.
+func procByHelper(pidns *os.File) (int, error) {
+	programs, err := sealedOnce()
+	if err != nil {
+		return -1, err
+	}
+	ours, theirs, err := sys.Pair(syscall.SOCK_SEQPACKET)
+	if err != nil {
+		return -1, err
+	}
+	defer ours.Close()
+	defer theirs.Close()
+	p, err := startInPIDNS(pidns, func() (*os.Process, error) {
+		path := "/proc/self/fd/" + strconv.Itoa(int(programs.init.Fd()))
+		return os.StartProcess(path, []string{"cellblock-init", "proc"}, &os.ProcAttr{Files: []*os.File{nil, nil, nil, theirs}})
+	})
+	if err != nil {
+		return -1, err
+	}
+	theirs.Close()
+	buf := make([]byte, 512)
+	n, fds, err := sys.NewPacket(ours).Recv(buf)
+	p.Wait()
+	if err != nil {
+		return -1, err
+	}
+	if len(fds) != 1 {
+		return -1, os.NewSyscallError("mount proc: "+string(buf[:n]), syscall.EPERM)
+	}
+	return fds[0], nil
+}
+
+// startInPIDNS starts a process whose PID namespace is pidns. The thread
+// that did it comes back or dies.
+func startInPIDNS(pidns *os.File, start func() (*os.Process, error)) (*os.Process, error) {
+	type result struct {
+		p   *os.Process
+		err error
+	}
+	done := make(chan result)
+	go func() {
+		runtime.LockOSThread()
+		own, err := os.Open("/proc/thread-self/ns/pid")
+		if err != nil {
+			done <- result{nil, err}
+			return // still locked: the thread ends with the goroutine
+		}
+		defer own.Close()
+		if err := sys.Setns(int(pidns.Fd()), syscall.CLONE_NEWPID); err != nil {
+			done <- result{nil, err}
+			return
+		}
+		p, err := start()
+		if sys.Setns(int(own.Fd()), syscall.CLONE_NEWPID) == nil {
+			runtime.UnlockOSThread()
+		}
+		done <- result{p, err}
+	}()
+	r := <-done
+	return r.p, r.err
+}

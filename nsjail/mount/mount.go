@@ -1,0 +1,141 @@
+// Package mount makes the detached mounts of a cell as descriptors. The host
+// calls it where it may mount (then a cell can never resize what it was
+// given), the init does where only the cell's own user namespace may.
+package mount
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"syscall"
+
+	"github.com/cellblock/cellblock/internal/sys"
+)
+
+// Attributes of a mount that the cell may write to.
+const Scratch = sys.MountAttrNoSuid | sys.MountAttrNoDev | sys.MountAttrNoExec
+
+// Tmpfs makes a tmpfs; options are "key=value" separated by commas.
+func Tmpfs(options string, attr uint64) (int, error) {
+	return fs("tmpfs", options, attr)
+}
+
+// Proc makes a proc of the caller's PID namespace that shows processes only.
+func Proc() (int, error) {
+	return fs("proc", "subset=pid", Scratch)
+}
+
+// ProcOf makes such a proc for another PID namespace (Linux 6.17 and later).
+func ProcOf(pidns int) (int, error) {
+	ctx, err := sys.FsOpen("proc")
+	if err != nil {
+		return -1, err
+	}
+	defer syscall.Close(ctx)
+	if err := sys.FsSetFD(ctx, "pidns", pidns); err != nil {
+		return -1, err
+	}
+	if err := sys.FsSet(ctx, "subset", "pid"); err != nil {
+		return -1, err
+	}
+	if err := sys.FsCreate(ctx); err != nil {
+		return -1, err
+	}
+	return sys.FsMount(ctx, Scratch)
+}
+
+func fs(fstype, options string, attr uint64) (int, error) {
+	ctx, err := sys.FsOpen(fstype)
+	if err != nil {
+		return -1, err
+	}
+	defer syscall.Close(ctx)
+	for option := range strings.SplitSeq(options, ",") {
+		key, value, _ := strings.Cut(option, "=")
+		if err := sys.FsSet(ctx, key, value); err != nil {
+			return -1, err
+		}
+	}
+	if err := sys.FsCreate(ctx); err != nil {
+		return -1, err
+	}
+	return sys.FsMount(ctx, attr)
+}
+
+// Tree makes a detached, read-only view of one directory tree. What is
+// mounted below it does not come along.
+func Tree(path string, attr uint64) (int, error) {
+	fd, err := sys.OpenTree(sys.AtFDCWD, path, sys.OpenTreeClone)
+	if err != nil {
+		return -1, err
+	}
+	if err := sys.MountSetattr(fd, attr, 0); err != nil {
+		syscall.Close(fd)
+		return -1, err
+	}
+	return fd, nil
+}
+
+// ReadOnly are the attributes of the prepared root.
+const ReadOnly = sys.MountAttrReadOnly | sys.MountAttrNoSuid | sys.MountAttrNoDev
+
+// Device is a node of a cell's /dev.
+type Device struct {
+	Name         string
+	Major, Minor uint32
+}
+
+// Devices are all that a cell has.
+var Devices = []Device{{"null", 1, 3}, {"zero", 1, 5}, {"full", 1, 7}, {"random", 1, 8}, {"urandom", 1, 9}}
+
+var links = map[string]string{"fd": "/proc/self/fd", "stdin": "/proc/self/fd/0", "stdout": "/proc/self/fd/1", "stderr": "/proc/self/fd/2"}
+
+// ErrNoMknod says that device nodes cannot be made here and must be bound.
+var ErrNoMknod = errors.New("device nodes cannot be made here")
+
+// Dev makes the /dev of a cell: the device nodes, the usual links, an empty
+// shm, and then read-only.
+func Dev() (int, error) {
+	fd, err := Tmpfs("size=64k,nr_inodes=32,mode=0755", sys.MountAttrNoSuid|sys.MountAttrNoExec)
+	if err != nil {
+		return -1, err
+	}
+	if err := fillDev(fd); err != nil {
+		syscall.Close(fd)
+		return -1, err
+	}
+	return fd, nil
+}
+
+func fillDev(fd int) error {
+	for _, d := range Devices {
+		if err := sys.Mknod(fd, d.Name, syscall.S_IFCHR|0o666, d.Major, d.Minor); err != nil {
+			if errors.Is(err, syscall.EPERM) {
+				return ErrNoMknod
+			}
+			return fmt.Errorf("cannot make /dev/%s: %w", d.Name, err)
+		}
+		// mknod's mode went through the umask
+		if err := sys.Fchmodat(fd, d.Name, 0o666); err != nil {
+			return err
+		}
+	}
+	if err := DevSkeleton(fd); err != nil {
+		return err
+	}
+	return sys.MountSetattr(fd, sys.MountAttrReadOnly, 0)
+}
+
+// DevSkeleton makes the links of /dev and the directory for shm.
+func DevSkeleton(fd int) error {
+	for name, target := range links {
+		if err := sys.Symlinkat(target, fd, name); err != nil {
+			return err
+		}
+	}
+	return sys.Mkdirat(fd, "shm", 0o1777)
+}
+
+// File wraps a mount's descriptor.
+func File(fd int, name string) *os.File { return os.NewFile(uintptr(fd), name) }

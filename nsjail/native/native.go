@@ -1,0 +1,32 @@
+// Package native holds the programs that make builds from C and from
+// cellblock-init, embedded: the init, the reaper it becomes, and the lock
+// that a prepared root preloads into Python.
+//
+// A Go program that uses Cellblock's packages gets them by running `make
+// native` in Cellblock's tree (they are built, never committed).
+package native
+
+import (
+	"embed"
+	"fmt"
+)
+
+//go:embed dist
+var dist embed.FS
+
+// Init is the static Go program that carries out a plan inside a new cell.
+func Init() ([]byte, error) { return file("init") }
+
+// Reaper is PID 1 of a standing cell.
+func Reaper() ([]byte, error) { return file("reaper") }
+
+// Lock is the shared object that denies exec before Python's main runs.
+func Lock() ([]byte, error) { return file("lock.so") }
+
+func file(name string) ([]byte, error) {
+	b, err := dist.ReadFile("dist/" + name)
+	if err != nil {
+		return nil, fmt.Errorf("this program was built without Cellblock's native part %q: run `make native` in Cellblock's source tree and build again", name)
+	}
+	return b, nil
+}

@@ -1,0 +1,376 @@
+/* PID 1 of a standing cell: a static program of a few KB without libc.
+ *
+ *   host                              reaper (this)             code (cell uid 1)
+ *    | S + 4 fds: start a REPL  ------> |  fork, drop, filter, exec -----> |
+ *    | <------ s + pidfd, or s + step, errno                               |
+ *    | <------ x pid status rusage      | <------------- a REPL ends ----- |
+ *    | W + pipe: write a file --------> |  fork, drop, write -> x
+ *    | D, M: delete, make directory --> |  fork, drop, do it -> x
+ *    | K: kill all code --------------> |  kill(-1, SIGKILL)
+ *    | <------ k, when no child is left |
+ *    | (end of file: the owner is gone) |  exit, and the kernel ends the cell
+ *
+ * It decides nothing and reads nothing that code in the cell wrote.
+ * argv: reaper UID python arg…   fds: 3 = host, 4 = seccomp filter (a file).
+ */
+#include <stddef.h>
+#include <stdint.h>
+#include <asm/unistd.h>
+#include <linux/capability.h>
+#include <linux/fcntl.h>
+#include <linux/filter.h>
+#include <linux/poll.h>
+#include <linux/prctl.h>
+#include <linux/sched.h>
+#include <linux/seccomp.h>
+#include <linux/signal.h>
+#include <linux/socket.h>
+#include <linux/stat.h>
+#include <linux/wait.h>
+#include <linux/resource.h>
+#include <linux/errno.h>
+
+#define HOST 3
+#define FILTER 4
+#define MAX_FILTER 4096
+#define MAX_KNOWN 64
+#define MAX_MSG 8192
+
+/* ---- system calls ---- */
+
+#if defined(__x86_64__)
+static long sys6(long n, long a, long b, long c, long d, long e, long f) {
+	long r;
+	register long r10 __asm__("r10") = d;
+	register long r8 __asm__("r8") = e;
+	register long r9 __asm__("r9") = f;
+	__asm__ volatile("syscall" : "=a"(r) : "a"(n), "D"(a), "S"(b), "d"(c), "r"(r10), "r"(r8), "r"(r9) : "rcx", "r11", "memory");
+	return r;
+}
+__asm__(".globl _start\n_start: xor %ebp,%ebp\n mov %rsp,%rdi\n and $-16,%rsp\n call reaper\n hlt\n");
+#elif defined(__aarch64__)
+static long sys6(long n, long a, long b, long c, long d, long e, long f) {
+	register long x8 __asm__("x8") = n;
+	register long x0 __asm__("x0") = a;
+	register long x1 __asm__("x1") = b;
+	register long x2 __asm__("x2") = c;
+	register long x3 __asm__("x3") = d;
+	register long x4 __asm__("x4") = e;
+	register long x5 __asm__("x5") = f;
+	__asm__ volatile("svc 0" : "+r"(x0) : "r"(x8), "r"(x1), "r"(x2), "r"(x3), "r"(x4), "r"(x5) : "memory");
+	return x0;
+}
+__asm__(".globl _start\n_start: mov x0, sp\n bl reaper\n");
+#else
+#error "no system call stub for this architecture"
+#endif
+#define sys(n, ...) sys_(n, __VA_ARGS__, 0, 0, 0, 0, 0, 0)
+#define sys_(n, a, b, c, d, e, f, ...) sys6(n, (long)(a), (long)(b), (long)(c), (long)(d), (long)(e), (long)(f))
+
+/* gcc may call these for struct copies and clearing. */
+void *memset(void *p, int c, size_t n) {
+	unsigned char *q = p;
+	while (n--) { *q++ = (unsigned char)c; __asm__ volatile("" ::: "memory"); }
+	return p;
+}
+void *memcpy(void *d, const void *s, size_t n) {
+	unsigned char *q = d;
+	const unsigned char *p = s;
+	while (n--) { *q++ = *p++; __asm__ volatile("" ::: "memory"); }
+	return d;
+}
+
+/* ---- messages ---- */
+
+struct iovec_ { void *base; size_t len; };
+struct msghdr_ {
+	void *name; int namelen; struct iovec_ *iov; size_t iovlen;
+	void *control; size_t controllen; int flags;
+};
+struct cmsg_ { size_t len; int level, type; int fd[4]; };
+
+struct reply {              /* reaper to host, fixed size, native byte order */
+	uint8_t kind, step; uint16_t pad; int32_t pid; int32_t status; int32_t err;
+	int64_t utime_us, stime_us, maxrss_kb;
+};
+
+static struct sock_filter filter[MAX_FILTER];
+static struct { unsigned short len; struct sock_filter *filter; } program;
+static int known[MAX_KNOWN];
+static char msg[MAX_MSG + 1];
+static long code_uid;
+static char **python, **env;
+
+static void die(int status) { for (;;) sys(__NR_exit_group, status); }
+
+static void tell(struct reply *r, int fd) {
+	struct iovec_ v = { r, sizeof *r };
+	struct cmsg_ c = { offsetof(struct cmsg_, fd) + sizeof(int), 1 /* SOL_SOCKET */, 1 /* SCM_RIGHTS */, { fd } };
+	struct msghdr_ m = { 0, 0, &v, 1, fd < 0 ? 0 : &c, fd < 0 ? 0 : sizeof c, 0 };
+	if (fd >= 0) m.controllen = 24;
+	/* MSG_NOSIGNAL; the owner that is gone is noticed by poll. */
+	sys(__NR_sendmsg, HOST, &m, 0x4000);
+}
+
+/* ---- in the children ---- */
+
+/* step names what failed; the host has the same list. */
+enum { S_OK, S_SETSID, S_FDS, S_CLOSE, S_AMBIENT, S_GID, S_UID, S_CAPS, S_DUMPABLE, S_FILTER, S_EXEC, S_OOM, S_CLONE };
+
+static int drop(void) {
+	struct __user_cap_header_struct h = { _LINUX_CAPABILITY_VERSION_3, 0 };
+	struct __user_cap_data_struct d[2] = { { 0, 0, 0 }, { 0, 0, 0 } };
+	if (sys(__NR_prctl, PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL) < 0) return S_AMBIENT;
+	if (sys(__NR_setresgid, code_uid, code_uid, code_uid) < 0) return S_GID;
+	if (sys(__NR_setresuid, code_uid, code_uid, code_uid) < 0) return S_UID;
+	if (sys(__NR_capset, &h, d) < 0) return S_CAPS;
+	if (sys(__NR_prctl, PR_SET_DUMPABLE, 0) < 0) return S_DUMPABLE;
+	return S_OK;
+}
+
+/* Under memory pressure the kernel takes code before this process. */
+static void first_to_die(void) {
+	long f = sys(__NR_openat, AT_FDCWD, "/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
+	if (f >= 0) { sys(__NR_write, f, "1000", 4); sys(__NR_close, f); }
+}
+
+static void unblock(void) {
+	uint64_t none = 0;
+	sys(__NR_rt_sigprocmask, SIG_SETMASK, &none, 0, 8);
+}
+
+static void run_python(const int *fd, int report) {
+	long r = 0;
+	int step;
+	if ((r = sys(__NR_setsid, 0)) < 0) { step = S_SETSID; goto failed; }
+	first_to_die();
+	for (int i = 0; i < 4; i++)
+		if ((r = sys(__NR_dup3, fd[i], i, 0)) < 0) { step = S_FDS; goto failed; }
+	/* report is above every passed descriptor; keep it alone, it closes on exec */
+	if ((r = sys(__NR_dup3, report, 4, O_CLOEXEC)) < 0) { step = S_FDS; goto failed; }
+	report = 4;
+	if ((r = sys(__NR_close_range, 5, ~0U, 0)) < 0) { step = S_CLOSE; goto failed; }
+	if ((step = drop())) { r = -EPERM; goto failed; }
+	unblock();
+	/* The filter comes last: it allows execve once more, which the lock that
+	 * ld.so preloads into Python takes away before Python's main runs. */
+	if ((r = sys(__NR_prctl, PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program)) < 0) { step = S_FILTER; goto failed; }
+	r = sys(__NR_execve, python[0], python, env);
+	step = S_EXEC;
+failed:;
+	int32_t out[2] = { step, (int32_t)-r };
+	sys(__NR_write, report, out, sizeof out);
+	die(125);
+}
+
+/* walk opens the directory that holds the last element of path, below the
+ * workspace, making what is missing; a symbolic link on the way is an error.
+ * It runs as the code's own user inside the cell, so that nothing it could be
+ * tricked into is more than code may do itself. */
+static long walk(char *path, char **last, int make) {
+	long dir = sys(__NR_openat, AT_FDCWD, "/workspace", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	char *start = path;
+	for (char *p = path; dir >= 0; p++) {
+		if (*p == 0) { *last = start; return dir; }
+		if (*p != '/') continue;
+		*p = 0;
+		if (make) {
+			long r = sys(__NR_mkdirat, dir, start, 0755);
+			if (r < 0 && r != -EEXIST) return r;
+		}
+		long next = sys(__NR_openat, dir, start, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+		sys(__NR_close, dir);
+		dir = next;
+		start = p + 1;
+	}
+	return dir;
+}
+
+static char buffer[1 << 16];
+
+static long write_file(char *path, int mode, int64_t size, int from) {
+	char *last, tmp[] = ".cellblock-upload-00000000";
+	long dir = walk(path, &last, 1), f, n, id = sys(__NR_getpid, 0);
+	int64_t got = 0;
+	if (dir < 0) return dir;
+	for (int i = 0; i < 8; i++, id /= 10) tmp[sizeof tmp - 2 - i] = (char)('0' + id % 10);
+	sys(__NR_unlinkat, dir, tmp, 0);
+	f = sys(__NR_openat, dir, tmp, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, mode);
+	if (f < 0) return f;
+	while ((n = sys(__NR_read, from, buffer, sizeof buffer)) > 0) {
+		for (long done = 0; done < n;) {
+			long w = sys(__NR_write, f, buffer + done, n - done);
+			if (w < 0) { sys(__NR_unlinkat, dir, tmp, 0); return w; }
+			done += w;
+		}
+		got += n;
+	}
+	if (n < 0 || got != size) { sys(__NR_unlinkat, dir, tmp, 0); return n < 0 ? n : -EPIPE; }
+	n = sys(__NR_renameat2, dir, tmp, dir, last, 0);
+	if (n < 0) sys(__NR_unlinkat, dir, tmp, 0);
+	return n;
+}
+
+static long file_job(char kind, char *path, int mode, int64_t size, int from) {
+	char *last;
+	long dir;
+	if (kind == 'W') return write_file(path, mode, size, from);
+	dir = walk(path, &last, kind == 'M');
+	if (dir < 0) return dir;
+	if (kind == 'D') {
+		long r = sys(__NR_unlinkat, dir, last, 0);
+		return r == -EISDIR ? sys(__NR_unlinkat, dir, last, 0x200 /* AT_REMOVEDIR */) : r;
+	}
+	long r = sys(__NR_mkdirat, dir, last, 0755);
+	return r == -EEXIST ? 0 : r;
+}
+
+/* ---- the parent ---- */
+
+static void remember(int pid) {
+	for (int i = 0; i < MAX_KNOWN; i++)
+		if (!known[i]) { known[i] = pid; return; }
+}
+
+static int forget(int pid) {
+	for (int i = 0; i < MAX_KNOWN; i++)
+		if (known[i] == pid) { known[i] = 0; return 1; }
+	return 0;
+}
+
+static long fork_with_pidfd(int *pidfd) {
+#if defined(__x86_64__)
+	return sys(__NR_clone, CLONE_PIDFD | 17 /* SIGCHLD */, 0, pidfd, 0, 0);
+#else
+	return sys(__NR_clone, CLONE_PIDFD | 17, 0, pidfd, 0, 0);
+#endif
+}
+
+static void start(const int *fd) {
+	int report[2], pidfd = -1;
+	int32_t failure[2] = { S_OK, 0 };
+	struct reply r = { .kind = 's' };
+	long e = sys(__NR_pipe2, report, O_CLOEXEC);
+	long pid = e < 0 ? e : fork_with_pidfd(&pidfd);
+	if (pid == 0) run_python(fd, report[1]);
+	if (pid < 0) {
+		r.step = S_CLONE;
+		r.err = (int32_t)-pid;
+	} else {
+		remember((int)pid);
+		sys(__NR_close, report[1]);
+		/* ends when the child execs (the pipe closes) or says what failed */
+		long n = sys(__NR_read, report[0], failure, sizeof failure);
+		if (n == sizeof failure) { r.step = (uint8_t)failure[0]; r.err = failure[1]; }
+		sys(__NR_close, report[0]);
+	}
+	r.pid = (int32_t)pid;
+	tell(&r, pidfd);
+	if (pidfd >= 0) sys(__NR_close, pidfd);
+}
+
+/* job: kind, u32 mode, i64 size, path */
+static void job(char kind, char *body, long len, int from) {
+	int32_t mode;
+	int64_t size;
+	struct reply r = { .kind = 'j' };
+	memcpy(&mode, body, 4);
+	memcpy(&size, body + 4, 8);
+	body[len] = 0;
+	long pid = sys(__NR_clone, 17 /* SIGCHLD */, 0, 0, 0, 0);
+	if (pid == 0) {
+		sys(__NR_close, HOST);
+		int step = drop();
+		unblock();
+		long e = step ? -EPERM : file_job(kind, body + 12, mode, size, from);
+		die(e < 0 ? (int)(-e & 0xff) : 0);
+	}
+	r.pid = (int32_t)pid;
+	r.err = pid < 0 ? (int32_t)-pid : 0;
+	if (pid > 0) remember((int)pid);
+	tell(&r, -1);
+}
+
+static int killing;
+
+static void reap(void) {
+	for (;;) {
+		int status;
+		struct rusage u;
+		long pid = sys(__NR_wait4, -1, &status, WNOHANG | __WALL, &u);
+		if (pid > 0) {
+			if (!forget((int)pid)) continue;
+			struct reply r = { .kind = 'x', .pid = (int32_t)pid, .status = status,
+				.utime_us = u.ru_utime.tv_sec * 1000000L + u.ru_utime.tv_usec,
+				.stime_us = u.ru_stime.tv_sec * 1000000L + u.ru_stime.tv_usec,
+				.maxrss_kb = u.ru_maxrss };
+			tell(&r, -1);
+			continue;
+		}
+		if (pid == -ECHILD && killing) {
+			struct reply r = { .kind = 'k' };
+			killing = 0;
+			tell(&r, -1);
+		}
+		return;
+	}
+}
+
+static void hear(void) {
+	struct iovec_ v = { msg, MAX_MSG };
+	struct cmsg_ c;
+	struct msghdr_ m = { 0, 0, &v, 1, &c, sizeof c, 0 };
+	long n = sys(__NR_recvmsg, HOST, &m, 0x40000000 /* MSG_CMSG_CLOEXEC */);
+	if (n == -EINTR || n == -EAGAIN) return;
+	if (n <= 0) die(0); /* the lifeline is cut */
+	int fds = m.controllen >= offsetof(struct cmsg_, fd) ? (int)((c.len - offsetof(struct cmsg_, fd)) / sizeof(int)) : 0;
+	switch (msg[0]) {
+	case 'S':
+		if (fds == 4) start(c.fd);
+		break;
+	case 'W': case 'D': case 'M':
+		if (n > 13) job(msg[0], msg + 1, n - 1, fds ? c.fd[0] : -1);
+		break;
+	case 'K':
+		killing = 1;
+		sys(__NR_kill, -1, 9);
+		reap();
+		break;
+	}
+	for (int i = 0; i < fds; i++) sys(__NR_close, c.fd[i]);
+}
+
+static void load_filter(void) {
+	long n, got = 0;
+	while ((n = sys(__NR_read, FILTER, (char *)filter + got, sizeof filter - (size_t)got)) > 0) got += n;
+	if (n < 0 || got == 0 || got % (long)sizeof filter[0]) die(124);
+	program.len = (unsigned short)(got / (long)sizeof filter[0]);
+	program.filter = filter;
+	sys(__NR_close, FILTER);
+}
+
+__attribute__((noreturn, used)) void reaper(long *stack) {
+	long argc = stack[0];
+	char **argv = (char **)(stack + 1);
+	uint64_t child = 1UL << (17 - 1);
+	struct reply ready = { .kind = 'r' };
+	if (argc < 3) die(123);
+	env = argv + argc + 1;
+	for (const char *p = argv[1]; *p; p++) code_uid = code_uid * 10 + (*p - '0');
+	python = argv + 2;
+	sys(__NR_prctl, PR_SET_DUMPABLE, 0);
+	load_filter();
+	sys(__NR_rt_sigprocmask, SIG_BLOCK, &child, 0, 8);
+	long sfd = sys(__NR_signalfd4, -1, &child, 8, O_CLOEXEC | O_NONBLOCK);
+	if (sfd < 0) die(122);
+	tell(&ready, -1);
+	for (;;) {
+		struct pollfd p[2] = { { HOST, POLLIN, 0 }, { (int)sfd, POLLIN, 0 } };
+		sys(__NR_ppoll, p, 2, 0, 0, 8);
+		if (p[1].revents) {
+			sys(__NR_read, sfd, buffer, 128);
+			reap();
+		}
+		if (p[0].revents) hear();
+	}
+}

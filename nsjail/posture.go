@@ -1,0 +1,328 @@
+package nsjail
+
+import (
+	"fmt"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+
+	"github.com/cellblock/cellblock/internal/sys"
+	"github.com/cellblock/cellblock/seccomp"
+)
+
+// identity is what the kernel must say of one process of a cell.
+type identity struct {
+	uid, gid  int
+	caps      uint64 // effective and permitted
+	ambient   uint64
+	inherited uint64
+	seccomp   int // filters
+	fds       []int
+	threads   int // 0: any number
+}
+
+var namespaces = []string{"user", "mnt", "pid", "net", "ipc", "uts", "cgroup"}
+
+// CheckPosture compares what the kernel says of a REPL and of the cell's
+// PID 1 with what the cell was to have. Call it after the REPL says that it
+// is ready and before it gets the first byte nobody trusts: later checks
+// would race with the code. The error is a *PostureError.
+func (c *Cell) CheckPosture(p *Process) error {
+	var f findings
+	repl := strconv.Itoa(p.PID)
+	reaper := strconv.Itoa(c.process.Pid)
+
+	f.identity("repl", repl, identity{uid: c.hostID(c.host.code), gid: c.hostGID(c.host.code), seccomp: seccomp.Filters, fds: []int{0, 1, 2, 3}})
+	f.identity("init", reaper, identity{uid: c.hostID(initID), gid: c.hostGID(initID), caps: keptCaps, ambient: keptCaps, inherited: keptCaps, fds: []int{0, 1, 2, 3, 4}, threads: 1})
+	f.namespaces(repl, reaper)
+	f.mounts(repl, c.wantedMounts())
+	f.root(repl, c.spec.Root)
+	f.limits(repl, limits(c.spec))
+	f.mappings(repl)
+	if c.group != nil {
+		f.groups(repl, c.group.Paths())
+	}
+	if !c.host.rootless {
+		// A process that is not dumpable belongs, in /proc, to the root of its
+		// user namespace. Rootless, that is the same id.
+		f.owner(repl, c.hostID(initID))
+	}
+	if len(f.list) > 0 {
+		return &PostureError{f.list}
+	}
+	return nil
+}
+
+func (c *Cell) hostID(inner int) int {
+	if c.host.rootless {
+		return os.Geteuid()
+	}
+	return c.slot.initUID() + inner
+}
+
+func (c *Cell) hostGID(inner int) int {
+	if c.host.rootless {
+		return os.Getegid()
+	}
+	return c.slot.initUID() + inner
+}
+
+type findings struct{ list []string }
+
+func (f *findings) add(format string, a ...any) { f.list = append(f.list, fmt.Sprintf(format, a...)) }
+
+func (f *findings) read(path string) string {
+	b, err := os.ReadFile(path)
+	if err != nil {
+		f.add("%v", err)
+	}
+	return string(b)
+}
+
+// identity looks at every thread, and lists them a second time: the set must
+// not have changed meanwhile.
+func (f *findings) identity(who, pid string, want identity) {
+	before := f.names("/proc/" + pid + "/task")
+	if want.threads != 0 && len(before) != want.threads {
+		f.add("%s has %d threads, not %d", who, len(before), want.threads)
+	}
+	for _, tid := range before {
+		f.status(who, f.read("/proc/"+pid+"/task/"+tid+"/status"), want)
+	}
+	if after := f.names("/proc/" + pid + "/task"); !slices.Equal(before, after) {
+		f.add("%s changed its threads while it was looked at", who)
+	}
+	var fds []int
+	for _, n := range f.names("/proc/" + pid + "/fd") {
+		fd, _ := strconv.Atoi(n)
+		fds = append(fds, fd)
+	}
+	slices.Sort(fds)
+	if !slices.Equal(fds, want.fds) {
+		f.add("%s has descriptors %v, not %v", who, fds, want.fds)
+	}
+}
+
+func (f *findings) names(dir string) []string {
+	d, err := os.Open(dir)
+	if err != nil {
+		f.add("%v", err)
+		return nil
+	}
+	defer d.Close()
+	names, err := d.Readdirnames(-1)
+	if err != nil {
+		f.add("%v", err)
+	}
+	slices.Sort(names)
+	return names
+}
+
+func (f *findings) status(who, text string, want identity) {
+	hex := func(v uint64) string { return fmt.Sprintf("%016x", v) }
+	four := func(id int) string { return strings.TrimSuffix(strings.Repeat(strconv.Itoa(id)+"\t", 4), "\t") }
+	groups := ""
+	if gids, err := os.Getgroups(); err == nil && os.Geteuid() != 0 && len(gids) > 0 {
+		groups = "*" // rootless, setgroups is denied and the caller's own stay
+	}
+	seccompMode := "0"
+	if want.seccomp > 0 {
+		seccompMode = "2"
+	}
+	expected := map[string]string{
+		"Uid": four(want.uid), "Gid": four(want.gid), "Groups": groups,
+		"CapInh": hex(want.inherited), "CapPrm": hex(want.caps), "CapEff": hex(want.caps), "CapBnd": hex(0), "CapAmb": hex(want.ambient),
+		"NoNewPrivs": "1", "Seccomp": seccompMode, "Seccomp_filters": strconv.Itoa(want.seccomp),
+	}
+	seen := 0
+	for line := range strings.Lines(text) {
+		key, value, _ := strings.Cut(line, ":")
+		wanted, ok := expected[key]
+		if !ok {
+			continue
+		}
+		seen++
+		if value = strings.TrimSpace(value); value != wanted && wanted != "*" {
+			f.add("%s has %s %q, not %q", who, key, value, wanted)
+		}
+	}
+	if seen != len(expected) {
+		f.add("the kernel tells %d of %d facts of %s", seen, len(expected), who)
+	}
+}
+
+// namespaces of the REPL must be those of the init, and none the host's.
+func (f *findings) namespaces(repl, reaper string) {
+	link := func(pid, ns string) string {
+		l, err := os.Readlink("/proc/" + pid + "/ns/" + ns)
+		if err != nil {
+			f.add("%v", err)
+		}
+		return l
+	}
+	for _, ns := range namespaces {
+		r := link(repl, ns)
+		if r != link(reaper, ns) {
+			f.add("the REPL's %s namespace is not the cell's", ns)
+		}
+		if r == link("self", ns) {
+			f.add("the cell has the host's %s namespace", ns)
+		}
+	}
+}
+
+// wantedMount is a line of mountinfo as the plan means it.
+type wantedMount struct {
+	fstype  string
+	options string // sorted, without atime settings
+	super   []string
+	root    string // suffix of the path within its file system
+}
+
+func (c *Cell) wantedMounts() map[string]wantedMount {
+	const scratch = "nodev,noexec,nosuid,rw"
+	size := func(n int64) string { return fmt.Sprintf("size=%dk", (n+4095)/4096*4) }
+	m := map[string]wantedMount{
+		"/":          {options: "nodev,nosuid,ro", root: c.spec.Root},
+		"/dev":       {fstype: "tmpfs", options: "noexec,nosuid,ro"},
+		"/workspace": {fstype: "tmpfs", options: scratch, super: []string{size(c.spec.WorkspaceBytes), fmt.Sprintf("nr_inodes=%d", c.spec.WorkspaceFiles)}},
+		"/tmp":       {fstype: "tmpfs", options: scratch, super: []string{size(c.spec.TmpBytes)}},
+		"/dev/shm":   {fstype: "tmpfs", options: scratch, super: []string{size(c.spec.TmpBytes)}},
+		"/proc":      {fstype: "proc", options: scratch, super: []string{"subset=pid"}},
+	}
+	for _, s := range c.steps {
+		if s.Op.String() == "bind-device" {
+			m["/"+s.Path] = wantedMount{options: "*"}
+		}
+		if s.Op.String() == "make-tmpfs" && s.Path == "dev" {
+			m["/dev"] = wantedMount{fstype: "tmpfs", options: "*"}
+		}
+	}
+	for _, in := range c.spec.Inputs {
+		m["/workspace/"+in.Name] = wantedMount{options: "nodev,noexec,nosuid,ro"}
+	}
+	return m
+}
+
+func (f *findings) mounts(pid string, want map[string]wantedMount) {
+	seen := map[string]bool{}
+	for line := range strings.Lines(f.read("/proc/" + pid + "/mountinfo")) {
+		fields := strings.Fields(line)
+		dash := slices.Index(fields, "-")
+		if len(fields) < 6 || dash < 0 || dash+3 >= len(fields) {
+			f.add("mountinfo has the line %q", line)
+			continue
+		}
+		root, point, fstype, super := fields[3], fields[4], fields[dash+1], fields[dash+3]
+		w, ok := want[point]
+		if !ok || seen[point] {
+			f.add("%s is mounted at %s", fstype, point)
+			continue
+		}
+		seen[point] = true
+		if dash != 6 {
+			f.add("the mount at %s propagates: %s", point, strings.Join(fields[6:dash], " "))
+		}
+		if got := plainOptions(fields[5]); got != w.options && w.options != "*" {
+			f.add("%s is mounted %s, not %s", point, got, w.options)
+		}
+		if w.fstype != "" && fstype != w.fstype {
+			f.add("%s is a %s, not a %s", point, fstype, w.fstype)
+		}
+		for _, o := range w.super {
+			if !slices.Contains(strings.Split(super, ","), o) {
+				f.add("the file system at %s has %s, without %s", point, super, o)
+			}
+		}
+		if w.root != "" && !strings.HasSuffix(w.root, root) {
+			f.add("%s shows %s, not %s", point, root, w.root)
+		}
+	}
+	for point := range want {
+		if !seen[point] {
+			f.add("nothing is mounted at %s", point)
+		}
+	}
+}
+
+func plainOptions(s string) string {
+	list := slices.DeleteFunc(strings.Split(s, ","), func(o string) bool { return strings.HasSuffix(o, "atime") })
+	slices.Sort(list)
+	return strings.Join(list, ",")
+}
+
+// root compares what / of the REPL is with the prepared tree, by inode.
+func (f *findings) root(pid, tree string) {
+	var in, out syscall.Stat_t
+	if err := syscall.Stat("/proc/"+pid+"/root/", &in); err != nil {
+		f.add("root of the REPL: %v", err)
+	}
+	if err := syscall.Stat(tree, &out); err != nil {
+		f.add("prepared root: %v", err)
+	}
+	if in.Dev != out.Dev || in.Ino != out.Ino {
+		f.add("the REPL's root is not the prepared root")
+	}
+	if cwd, err := os.Readlink("/proc/" + pid + "/cwd"); err != nil || cwd != "/workspace" {
+		f.add("the REPL works in %q (%v), not in /workspace", cwd, err)
+	}
+}
+
+func (f *findings) limits(pid string, want []resource) {
+	n, err := strconv.Atoi(pid)
+	if err != nil {
+		f.add("%v", err)
+		return
+	}
+	for _, r := range want {
+		got, err := sys.Prlimit(n, r.id, nil)
+		if err != nil {
+			f.add("limit %d: %v", r.id, err)
+			continue
+		}
+		if got.Soft > r.soft || got.Hard > r.hard {
+			f.add("resource limit %d is %d/%d, not %d/%d", r.id, got.Soft, got.Hard, r.soft, r.hard)
+		}
+	}
+}
+
+// mappings: memory that is shared and writable would be a way to siblings.
+func (f *findings) mappings(pid string) {
+	for line := range strings.Lines(f.read("/proc/" + pid + "/maps")) {
+		fields := strings.Fields(line)
+		if len(fields) > 1 && len(fields[1]) == 4 && fields[1][1] == 'w' && fields[1][3] == 's' {
+			f.add("the REPL has the shared writable mapping %q", strings.TrimSpace(line))
+		}
+	}
+}
+
+// groups: the REPL is in the cell's group of every hierarchy that has one.
+func (f *findings) groups(pid string, paths []string) {
+	text := f.read("/proc/" + pid + "/cgroup")
+	found := 0
+	for _, p := range paths {
+		name := p[strings.LastIndexByte(p, '/')+1:]
+		for line := range strings.Lines(text) {
+			if _, own, ok := strings.Cut(strings.TrimSpace(line), ":"); ok && strings.HasSuffix(own, "/"+name) {
+				found++
+				break
+			}
+		}
+	}
+	if n := strings.Count(text, "/cellblock-"); n < len(paths) || found != len(paths) {
+		f.add("the REPL is in %d of the cell's %d groups", n, len(paths))
+	}
+}
+
+func (f *findings) owner(pid string, uid int) {
+	var st syscall.Stat_t
+	if err := syscall.Stat("/proc/"+pid+"/environ", &st); err != nil {
+		f.add("owner of the REPL: %v", err)
+		return
+	}
+	if int(st.Uid) != uid {
+		f.add("the REPL is dumpable (its /proc files belong to %d, not to %d)", st.Uid, uid)
+	}
+}

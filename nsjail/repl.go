@@ -1,0 +1,143 @@
+package nsjail
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strconv"
+	"syscall"
+
+	"github.com/cellblock/cellblock/internal/sys"
+)
+
+// Process is a REPL of a cell. One goroutine may wait for it while others
+// use its streams.
+type Process struct {
+	PID     int // on the host
+	Stdin   *os.File
+	Stdout  *os.File
+	Stderr  *os.File
+	Control *os.File
+
+	cell   *Cell
+	inner  int32
+	pidfd  *os.File
+	ended  chan struct{}
+	status Exit
+}
+
+// StartREPL starts a Python in the cell. The caller checks its posture
+// before it sends a byte that nobody trusts.
+func (c *Cell) StartREPL(ctx context.Context) (_ *Process, err error) {
+	p := &Process{cell: c, ended: make(chan struct{})}
+	defer func() {
+		if err != nil {
+			p.closeStreams()
+		}
+	}()
+	var theirs [4]*os.File
+	defer func() {
+		for _, f := range theirs {
+			if f != nil {
+				f.Close()
+			}
+		}
+	}()
+	if theirs[0], p.Stdin, err = os.Pipe(); err != nil {
+		return nil, hostStep("pipe", err)
+	}
+	if p.Stdout, theirs[1], err = os.Pipe(); err != nil {
+		return nil, hostStep("pipe", err)
+	}
+	if p.Stderr, theirs[2], err = os.Pipe(); err != nil {
+		return nil, hostStep("pipe", err)
+	}
+	if p.Control, theirs[3], err = sys.Pair(syscall.SOCK_STREAM); err != nil {
+		return nil, hostStep("socket", err)
+	}
+	a, err := c.question(ctx, []byte("S"), int(theirs[0].Fd()), int(theirs[1].Fd()), int(theirs[2].Fd()), int(theirs[3].Fd()))
+	if err != nil {
+		return nil, err
+	}
+	if a.fd >= 0 {
+		p.pidfd = os.NewFile(uintptr(a.fd), "pidfd")
+	}
+	if a.errno != 0 {
+		if p.pidfd != nil {
+			p.pidfd.Close()
+		}
+		step := "unknown"
+		if int(a.step) < len(reaperSteps) {
+			step = reaperSteps[a.step]
+		}
+		return nil, hostStep(step, os.NewSyscallError(step, syscall.Errno(a.errno)))
+	}
+	if p.pidfd == nil {
+		return nil, hostStep("start-repl", errors.New("BUG(nsjail): the reaper sent no pidfd"))
+	}
+	if p.PID, err = pidOf(p.pidfd); err != nil {
+		return nil, hostStep("start-repl", err)
+	}
+	p.inner = a.pid
+	go p.watch()
+	return p, nil
+}
+
+// pidOf reads the PID on the host of a pidfd's process.
+func pidOf(pidfd *os.File) (int, error) {
+	info, err := os.ReadFile("/proc/self/fdinfo/" + strconv.Itoa(int(pidfd.Fd())))
+	if err != nil {
+		return 0, err
+	}
+	_, rest, ok := bytes.Cut(info, []byte("\nPid:\t"))
+	if !ok {
+		return 0, errors.New("the kernel tells no PID of a pidfd")
+	}
+	line, _, _ := bytes.Cut(rest, []byte("\n"))
+	pid, err := strconv.Atoi(string(line))
+	if err != nil || pid <= 0 {
+		return 0, fmt.Errorf("the REPL ended at once (pid %q)", line)
+	}
+	return pid, nil
+}
+
+func (p *Process) watch() {
+	defer close(p.ended)
+	select {
+	case p.status = <-p.cell.exit(p.inner):
+	case <-p.cell.ended:
+		// The kernel killed it with its cell.
+		p.status = Exit{Status: syscall.WaitStatus(syscall.SIGKILL)}
+	}
+	p.cell.forget(p.inner)
+}
+
+// Ended is closed when the process has ended; then Exit tells how.
+func (p *Process) Ended() <-chan struct{} { return p.ended }
+
+// Exit is how it ended; only after Ended is closed.
+func (p *Process) Exit() Exit { return p.status }
+
+// Signal sends a signal to the process.
+func (p *Process) Signal(sig syscall.Signal) error {
+	return sys.PidfdSignal(int(p.pidfd.Fd()), sig)
+}
+
+// Close closes the host's ends of its streams. It ends no process: that is
+// for KillCode and Close of the cell.
+func (p *Process) Close() {
+	p.closeStreams()
+	if p.pidfd != nil {
+		p.pidfd.Close()
+	}
+}
+
+func (p *Process) closeStreams() {
+	for _, f := range []*os.File{p.Stdin, p.Stdout, p.Stderr, p.Control} {
+		if f != nil {
+			f.Close()
+		}
+	}
+}

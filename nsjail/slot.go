@@ -1,0 +1,204 @@
+package nsjail
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"strconv"
+	"syscall"
+
+	"github.com/cellblock/cellblock/cgroup"
+)
+
+// The host ids of cells. systemd's list of ranges gives 0x70000000 and up to
+// no one; a slot n takes the two ids from base+2n.
+const (
+	idBase = 0x70000000
+	slots  = 1 << 16
+)
+
+// slot is a number that no other living cell of this host has: it names the
+// group and gives the two ids. The kernel's lock on its file in the runtime
+// directory is what says that the owner lives; the file's content is what the
+// next start removes when nobody holds it.
+type slot struct {
+	n    int
+	file *os.File
+}
+
+// record is the content of a slot's file.
+type record struct {
+	Owner   int      `json:"owner"` // process id, for people
+	Groups  []string `json:"groups,omitempty"`
+	Folders []string `json:"folders,omitempty"`
+}
+
+// RuntimeDir is where the records of living cells are: /run/cellblock for
+// root, below XDG_RUNTIME_DIR or the temporary directory otherwise.
+func RuntimeDir() string {
+	if dir := os.Getenv("CELLBLOCK_RUNTIME_DIR"); dir != "" {
+		return dir
+	}
+	if os.Geteuid() == 0 {
+		return "/run/cellblock"
+	}
+	if dir := os.Getenv("XDG_RUNTIME_DIR"); dir != "" {
+		return filepath.Join(dir, "cellblock")
+	}
+	return filepath.Join(os.TempDir(), "cellblock-"+strconv.Itoa(os.Geteuid()))
+}
+
+// openRuntimeDir makes the directory of the records, and refuses one that
+// somebody else could write to.
+func openRuntimeDir(dir string) (string, error) {
+	if dir == "" {
+		dir = RuntimeDir()
+	}
+	cells := filepath.Join(dir, "cells")
+	if err := os.MkdirAll(cells, 0o700); err != nil {
+		return "", err
+	}
+	for _, d := range []string{dir, cells} {
+		var st syscall.Stat_t
+		if err := syscall.Lstat(d, &st); err != nil {
+			return "", &os.PathError{Op: "lstat", Path: d, Err: err}
+		}
+		if st.Mode&syscall.S_IFMT != syscall.S_IFDIR || int(st.Uid) != os.Geteuid() || st.Mode&0o022 != 0 {
+			return "", fmt.Errorf("runtime directory %q must be a directory of uid %d that nobody else can write to", d, os.Geteuid())
+		}
+	}
+	return cells, nil
+}
+
+// takeSlot finds a free number.
+func takeSlot(cells string) (*slot, error) {
+	for try, n := 0, rand.IntN(slots); try < slots; try, n = try+1, (n+1)%slots {
+		s, err := lockSlot(cells, n, true)
+		if err != nil {
+			return nil, err
+		}
+		if s == nil {
+			continue
+		}
+		if st, err := s.file.Stat(); err == nil && st.Size() > 0 {
+			// A record that nobody holds: its owner died. Clean up after it.
+			if err := s.sweep(); err != nil {
+				s.file.Close()
+				continue
+			}
+		}
+		return s, nil
+	}
+	return nil, ErrExhausted
+}
+
+// lockSlot locks number n; nil when somebody else holds it.
+func lockSlot(cells string, n int, create bool) (*slot, error) {
+	flags := os.O_RDWR | syscall.O_NOFOLLOW | syscall.O_CLOEXEC
+	if create {
+		flags |= os.O_CREATE
+	}
+	path := filepath.Join(cells, strconv.Itoa(n))
+	f, err := os.OpenFile(path, flags, 0o600)
+	if err != nil {
+		if !create && errors.Is(err, os.ErrNotExist) {
+			return nil, nil
+		}
+		return nil, err
+	}
+	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+		f.Close()
+		return nil, nil
+	}
+	// The file may have been unlinked between open and lock.
+	var a, b syscall.Stat_t
+	if syscall.Fstat(int(f.Fd()), &a) != nil || syscall.Lstat(path, &b) != nil || a.Ino != b.Ino {
+		f.Close()
+		return nil, nil
+	}
+	return &slot{n, f}, nil
+}
+
+func (s *slot) name() string { return "cellblock-" + strconv.Itoa(s.n) }
+
+// initUID and codeUID are the two host ids.
+func (s *slot) initUID() int { return idBase + 2*s.n }
+func (s *slot) codeUID() int { return idBase + 2*s.n + 1 }
+
+func (s *slot) write(r record) error {
+	r.Owner = os.Getpid()
+	b, err := json.Marshal(r)
+	if err != nil {
+		return err
+	}
+	if err := s.file.Truncate(0); err != nil {
+		return err
+	}
+	_, err = s.file.WriteAt(b, 0)
+	return err
+}
+
+// release forgets the record. The file goes before the lock does.
+func (s *slot) release() {
+	os.Remove(s.file.Name())
+	s.file.Close()
+}
+
+// sweep removes what the record of a dead owner names.
+func (s *slot) sweep() error {
+	b, err := os.ReadFile(s.file.Name())
+	if err != nil {
+		return err
+	}
+	var r record
+	if len(b) > 0 {
+		if err := json.Unmarshal(b, &r); err != nil {
+			return fmt.Errorf("record %q: %w", s.file.Name(), err)
+		}
+	}
+	if err := cgroup.RemovePaths(r.Groups); err != nil {
+		return err
+	}
+	for _, folder := range r.Folders {
+		if err := os.RemoveAll(folder); err != nil {
+			return err
+		}
+	}
+	return s.file.Truncate(0)
+}
+
+// Sweep removes what cells of owners that no longer live left behind: groups
+// and temporary folders. It returns how many cells that were.
+func Sweep(runtimeDir string) (int, error) {
+	cells, err := openRuntimeDir(runtimeDir)
+	if err != nil {
+		return 0, err
+	}
+	entries, err := os.ReadDir(cells)
+	if err != nil {
+		return 0, err
+	}
+	swept := 0
+	var errs []error
+	for _, e := range entries {
+		n, err := strconv.Atoi(e.Name())
+		if err != nil || n < 0 || n >= slots {
+			continue
+		}
+		s, err := lockSlot(cells, n, false)
+		if err != nil || s == nil {
+			continue
+		}
+		if err := s.sweep(); err != nil {
+			errs = append(errs, err)
+			s.file.Close()
+			continue
+		}
+		s.release()
+		swept++
+	}
+	return swept, errors.Join(errs...)
+}
