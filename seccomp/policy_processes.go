@@ -60,7 +60,7 @@ func processes() []Row {
 		},
 		{Calls: "clone3", Do: NoCall, Why: "its flags lie in memory, where the filter cannot look; the C library then uses clone"},
 		{Calls: "fork vfork", Do: Allow, Missing: "arm64", Why: "older forms of clone; pids.max counts them"},
-		{Calls: "execve", Do: Allow, Why: "the one exec, of Python itself; the last filter (nsjail/native/lock.c) refuses it before Python's main"},
+		{Calls: "execve", Do: Allow, Why: "the one exec, of Python itself; the last filter (nsjail/native/src/lock.c) refuses it before Python's main"},
 		{Calls: "execveat", Do: NotPermitted, Why: "Python is not started with it, and nothing else may be"},
 		{Calls: "exit exit_group wait4 waitid", Do: Allow, Why: "ending, and waiting for children"},
 		{Calls: "restart_syscall", Do: Allow, Why: "the kernel resumes an interrupted sleep with it"},

@@ -7,7 +7,7 @@
 //	err = sys.SeccompLoad(filter)
 //
 // The filter allows execve, because Python is yet to be started. The last
-// filter of a cell (nsjail/native/lock.c) takes that away before Python's
+// filter of a cell (nsjail/native/src/lock.c) takes that away before Python's
 // main; code runs under both, and Filters is how many that are.
 //
 // It does not load anything, and does not compile when a program runs:
