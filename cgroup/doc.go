@@ -1,0 +1,16 @@
+// Package cgroup gives every cell a control group: limits on memory, processes
+// and CPU, the figures of what was used, and the end of everything inside.
+//
+//	host, err := cgroup.Probe()
+//	g, err := host.Create("cellblock-7f3a", "", cgroup.Limits{MemoryBytes: 512 << 20, PIDs: 64, CPUs: 1})
+//	err = g.Start(attr, func(a *syscall.SysProcAttr) error { return start(a) })
+//	before, err := g.Stats()
+//	err = g.Destroy(ctx)
+//
+// Hosts whose controllers are on v1, each in a hierarchy of its own or mounted
+// together, and hosts with the one tree of v2 are served alike; a host may even
+// mix them, since a group is a set of directories, one per hierarchy in use.
+//
+// It does not speak to systemd, change a group that is not below the one it was
+// given, or judge what happened: a Stats is a reading, not a verdict.
+package cgroup

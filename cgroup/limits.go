@@ -1,0 +1,114 @@
+package cgroup
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"path"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+
+	"github.com/cellblock/cellblock/internal/sys"
+)
+
+// Limits are what a group may use. Zero means no limit.
+type Limits struct {
+	MemoryBytes int64   // pages, tmpfs contents and kernel objects together; no swap beside them
+	PIDs        int64   // processes and threads
+	CPUs        float64 // cores, e.g. 0.5: that share of every 100 ms; not less than 0.01
+}
+
+func (l Limits) check() error {
+	if l.MemoryBytes < 0 || l.PIDs < 0 || !(l.CPUs >= 0) || l.CPUs > 1<<20 {
+		return fmt.Errorf("cannot limit a group to %+v: negative or out of range", l)
+	}
+	return nil
+}
+
+// cpuPeriod is the kernel's default, so that v1 need not be told.
+const cpuPeriod = 100_000 // µs
+
+func (l Limits) cpuQuota() string {
+	const least = 1000 // µs, the kernel's minimum
+	return strconv.FormatInt(max(least, int64(math.Round(l.CPUs*cpuPeriod))), 10)
+}
+
+// A setting is one value written to one control file.
+type setting struct {
+	file, value string
+	// unless the write fails with one of these, in which case the group does
+	// without it
+	unless []error
+}
+
+// settings is the table of what limits are in each layout.
+func (t *tree) settings(l Limits) []setting {
+	var s []setting
+	v1, has := t.layout == V1, func(c string) bool { return slices.Contains(t.controllers, c) }
+	if l.MemoryBytes > 0 && has(memory) {
+		bytes := strconv.FormatInt(l.MemoryBytes, 10)
+		if v1 {
+			s = append(s,
+				// before memsw, because memsw may not be less than it
+				setting{"memory.limit_in_bytes", bytes, nil},
+				// absent: the kernel does not count swap
+				setting{"memory.memsw.limit_in_bytes", bytes, []error{syscall.ENOENT, syscall.EOPNOTSUPP}},
+				// memsw limits the sum; this keeps the cell's pages off the disk
+				setting{"memory.swappiness", "0", []error{syscall.ENOENT, syscall.EACCES, syscall.EPERM, syscall.EINVAL}},
+			)
+		} else {
+			s = append(s,
+				setting{"memory.max", bytes, nil},
+				setting{"memory.swap.max", "0", []error{syscall.ENOENT}},
+				// memory.oom.group stays 0: the code in the cell is to die, its
+				// init (whose oom_score_adj is lower) and the workspace are to live
+			)
+		}
+	}
+	if l.PIDs > 0 && has(pids) {
+		s = append(s, setting{"pids.max", strconv.FormatInt(l.PIDs, 10), nil})
+	}
+	if l.CPUs > 0 && has(cpu) {
+		if v1 {
+			s = append(s, setting{"cpu.cfs_quota_us", l.cpuQuota(), nil})
+		} else {
+			s = append(s, setting{"cpu.max", l.cpuQuota() + " " + strconv.Itoa(cpuPeriod), nil})
+		}
+	}
+	return s
+}
+
+// limit writes the settings of one directory of the group.
+func (n node) limit(l Limits) error {
+	for _, s := range n.tree.settings(l) {
+		err := sys.WriteControl(n.dir+"/"+s.file, s.value)
+		switch {
+		case err == nil || slices.ContainsFunc(s.unless, func(e error) bool { return errors.Is(err, e) }):
+		case s.file == "cpu.cfs_quota_us" && errors.Is(err, syscall.EINVAL) && n.aboveHasQuota():
+			// v1 refuses more than the parent has, where v2 lets the parent's
+			// limit hold: so it does here.
+		case errors.Is(err, syscall.ENOENT):
+			controller, _, _ := strings.Cut(s.file, ".")
+			return &MissingError{controller, fmt.Sprintf("%q has no %s", n.dir, s.file), mendDelegate}
+		default:
+			return fmt.Errorf("cannot limit the group to %s: %w", s.value, err)
+		}
+	}
+	return nil
+}
+
+// aboveHasQuota says whether a group above has a CPU quota of its own.
+func (n node) aboveHasQuota() bool {
+	for dir := path.Dir(n.dir); strings.HasPrefix(dir, n.tree.mount.point); dir = path.Dir(dir) {
+		text, err := sys.ReadControl(dir + "/cpu.cfs_quota_us")
+		if err != nil {
+			return false
+		}
+		if v, err := strconv.ParseInt(strings.TrimSpace(text), 10, 64); err == nil && v > 0 {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,104 @@
+package testkit
+
+import (
+	"fmt"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+	"slices"
+	"strings"
+)
+
+// Package cgroup reads these files properly. Here the plain case is enough, and
+// importing that package would keep its own tests from using this one.
+
+// ownGroups returns the directories of this process's own groups, by
+// controller; that of the v2 tree has the name "".
+func ownGroups() map[string]string {
+	self, err := os.ReadFile("/proc/self/cgroup")
+	if err != nil {
+		return nil
+	}
+	mounts, err := os.ReadFile("/proc/self/mountinfo")
+	if err != nil {
+		return nil
+	}
+	dirs := make(map[string]string)
+	for line := range strings.Lines(string(self)) {
+		f := strings.SplitN(strings.TrimSpace(line), ":", 3)
+		if len(f) != 3 {
+			continue
+		}
+		for name := range strings.SplitSeq(f[1], ",") {
+			if dir := shownAt(string(mounts), name, f[2]); dir != "" {
+				dirs[name] = dir
+			}
+		}
+	}
+	return dirs
+}
+
+// shownAt finds the directory of a group; "" when no mount shows it.
+func shownAt(mountinfo, controller, group string) (dir string) {
+	for line := range strings.Lines(mountinfo) {
+		before, after, _ := strings.Cut(strings.TrimSpace(line), " - ")
+		f, tail := strings.Fields(before), strings.Fields(after)
+		if len(f) < 5 || len(tail) < 3 {
+			continue
+		}
+		if controller == "" && tail[0] != "cgroup2" ||
+			controller != "" && (tail[0] != "cgroup" || !slices.Contains(strings.Split(tail[2], ","), controller)) {
+			continue
+		}
+		rest, ok := strings.CutPrefix(group, strings.TrimSuffix(f[3], "/"))
+		if ok && (rest == "" || rest[0] == '/') {
+			dir = path.Join(f[4], rest)
+		}
+	}
+	return dir
+}
+
+func ownMemoryGroup() (dir string, v2 bool) {
+	own := ownGroups()
+	if dir := own["memory"]; dir != "" {
+		return dir, false
+	}
+	return own[""], true
+}
+
+// cellGroups lists the directories called cellblock-* below the own groups. A
+// name that says that another live process made it (cellblock-PID-…) is left
+// out: machines are shared.
+func cellGroups() []string {
+	var found []string
+	for name, top := range ownGroups() {
+		if strings.HasPrefix(name, "name=") {
+			continue
+		}
+		filepath.WalkDir(top, func(p string, d fs.DirEntry, err error) error {
+			switch {
+			case err != nil:
+				return fs.SkipDir // gone meanwhile
+			case !d.IsDir() || p == top:
+				return nil
+			case strings.HasPrefix(d.Name(), "cellblock-"):
+				if !madeByOther(d.Name()) {
+					found = append(found, p)
+				}
+				return fs.SkipDir
+			}
+			return nil
+		})
+	}
+	return found
+}
+
+func madeByOther(group string) bool {
+	var pid int
+	if n, _ := fmt.Sscanf(group, "cellblock-%d-", &pid); n != 1 || pid == os.Getpid() {
+		return false
+	}
+	_, err := os.Stat(fmt.Sprintf("/proc/%d", pid))
+	return err == nil
+}
