@@ -1,0 +1,167 @@
+package workspace
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"sync"
+	"syscall"
+
+	"github.com/cellblock/cellblock/internal/sys"
+)
+
+// strict is how every path below a directory is walked. No path of ours has a
+// ".." in it, so that the kernel's EAGAIN for a rename that raced with one
+// cannot occur.
+const strict = sys.ResolveBeneath | sys.ResolveNoSymlinks | sys.ResolveNoMagiclinks | sys.ResolveNoXdev
+
+// openFlags keep an open from blocking (FIFO, lease), from following a link at
+// the end, from taking a terminal, and from reaching a child.
+const openFlags = syscall.O_NONBLOCK | syscall.O_NOFOLLOW | syscall.O_NOCTTY | syscall.O_CLOEXEC
+
+// Dir is a directory that is reached through its descriptor only: a cell's
+// workspace or a folder of the host. It is safe for concurrent use.
+type Dir struct {
+	listing sync.Mutex // held while the offset of fd is in use
+
+	mu sync.RWMutex // held for reading while fd is in use, for writing to close it
+	fd int
+}
+
+// Open makes a Dir of the directory that fd refers to; fd may be one of
+// fsmount(2) or O_PATH and stays the caller's. It fails with ErrNoOpenat2 where
+// the kernel lacks the call.
+func Open(fd int) (*Dir, error) {
+	own, err := sys.Openat2(fd, ".", sys.OpenHow{
+		Flags:   syscall.O_RDONLY | syscall.O_DIRECTORY | openFlags,
+		Resolve: strict,
+	})
+	if err != nil {
+		if errors.Is(err, syscall.ENOSYS) {
+			err = ErrNoOpenat2
+		}
+		return nil, fmt.Errorf("cannot open the workspace: %w", err)
+	}
+	return &Dir{fd: own}, nil
+}
+
+// OpenFolder makes a Dir of a folder of the host, which is created when it is
+// missing. The path to the folder is the caller's and trusted, but the folder
+// itself must not be a symbolic link.
+func OpenFolder(path string) (*Dir, error) {
+	if err := os.MkdirAll(path, 0o755); err != nil {
+		return nil, fmt.Errorf("cannot make the folder %q: %w", path, err)
+	}
+	return openExisting(path)
+}
+
+func openExisting(path string) (*Dir, error) {
+	// Clean, because "link/" would follow the link.
+	fd, err := syscall.Open(filepath.Clean(path), syscall.O_RDONLY|syscall.O_DIRECTORY|openFlags, 0)
+	if err != nil {
+		return nil, fmt.Errorf("cannot open the folder %q: %w", path, err)
+	}
+	defer sys.CloseFD(fd)
+	d, err := Open(fd)
+	if err != nil {
+		return nil, fmt.Errorf("cannot use the folder %q: %w", path, err)
+	}
+	return d, nil
+}
+
+// Close gives the descriptor back. Calls after it fail with EBADF.
+func (d *Dir) Close() error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.fd < 0 {
+		return nil
+	}
+	fd := d.fd
+	d.fd = -1
+	return sys.CloseFD(fd)
+}
+
+// openBeneath opens path, which must have passed checkRaw. The caller holds mu.
+func (d *Dir) openBeneath(path string, flags int, mode uint32) (int, error) {
+	return sys.Openat2(d.fd, path, sys.OpenHow{
+		Flags:   uint64(flags | openFlags),
+		Mode:    uint64(mode),
+		Resolve: strict,
+	})
+}
+
+// openDir opens a directory for listing, or with sys.OPath for use in *at calls.
+func (d *Dir) openDir(path string, flags int) (int, error) {
+	if path == "" {
+		path = "."
+	}
+	return d.openBeneath(path, syscall.O_DIRECTORY|flags, 0)
+}
+
+// OpenFile opens a regular file for reading. Links, FIFOs, sockets and devices
+// give an error that is ErrNotRegular or that of the kernel; no call blocks.
+func (d *Dir) OpenFile(path string) (*File, error) {
+	if err := checkRaw(path); err != nil {
+		return nil, err
+	}
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	fd, err := d.openBeneath(path, syscall.O_RDONLY, 0)
+	if err != nil {
+		return nil, fmt.Errorf("cannot open %s: %w", Quote(path), err)
+	}
+	return newFile(fd, path)
+}
+
+// newFile takes fd, which it closes when it is not a regular file.
+func newFile(fd int, path string) (*File, error) {
+	var st syscall.Stat_t
+	if err := sys.Fstat(fd, &st); err != nil {
+		sys.CloseFD(fd)
+		return nil, fmt.Errorf("cannot open %s: %w", Quote(path), err)
+	}
+	if st.Mode&syscall.S_IFMT != syscall.S_IFREG {
+		sys.CloseFD(fd)
+		return nil, fmt.Errorf("cannot open %s: %w", Quote(path), ErrNotRegular)
+	}
+	return &File{fd: fd, Entry: entryOf(path, &st)}, nil
+}
+
+// File is a regular file opened for reading. Read ends at the size the file
+// had when it was opened, however much it has grown. It offers no descriptor:
+// sendfile and splice would fill holes of a tmpfs with pages, and a mapping
+// would fault when the cell truncates. It is not safe for concurrent use.
+type File struct {
+	Entry // as it was when opened
+
+	fd  int
+	off int64
+}
+
+// Read implements io.Reader.
+func (f *File) Read(p []byte) (int, error) {
+	if len(p) == 0 {
+		return 0, nil
+	}
+	p = p[:min(int64(len(p)), f.Size-f.off)]
+	if len(p) == 0 {
+		return 0, io.EOF
+	}
+	n, err := sys.Pread(f.fd, p, f.off)
+	f.off += int64(n)
+	if err == nil && n == 0 {
+		err = io.EOF
+	}
+	return n, err
+}
+
+// Changed says whether the file is no longer what it was when it was opened.
+func (f *File) Changed() bool {
+	var st syscall.Stat_t
+	return sys.Fstat(f.fd, &st) != nil || entryOf(f.Path, &st) != f.Entry
+}
+
+// Close gives the descriptor back.
+func (f *File) Close() error { return sys.CloseFD(f.fd) }
