@@ -19,6 +19,7 @@ const (
 // by number and then with the default. A jump is as long as a return, so the
 // rest of the program stays as it is.
 func join(program []Instruction, answers map[uint32]seccomp.Action) ([]Instruction, error) {
+	program = dropUnreached(program)
 	start, marks := len(program), 0
 	for i, in := range program {
 		if in.Code == Return && in.K == mark {
@@ -38,6 +39,37 @@ func join(program []Instruction, answers map[uint32]seccomp.Action) ([]Instructi
 		return nil, fmt.Errorf("a filter of %d instructions: the kernel takes %d", len(program), maxInstructs)
 	}
 	return program, nil
+}
+
+// dropUnreached cuts off instructions at the end that nothing leads to. The
+// library repeats a return where a jump would be too long, and then leaves
+// the original behind.
+func dropUnreached(program []Instruction) []Instruction {
+	reached := make([]bool, len(program))
+	reach := func(at int) {
+		if at < len(reached) {
+			reached[at] = true
+		}
+	}
+	reach(0)
+	last := 0
+	for i, in := range program {
+		if !reached[i] {
+			continue
+		}
+		last = i
+		switch in.Code {
+		case Return:
+		case Jump:
+			reach(i + 1 + int(in.K))
+		case JumpEqual, JumpGreater, JumpAtLeast, JumpBits:
+			reach(i + 1 + int(in.JT))
+			reach(i + 1 + int(in.JF))
+		default:
+			reach(i + 1)
+		}
+	}
+	return program[:last+1]
 }
 
 // tail is: load the number; one comparison for each answer, in the order of
