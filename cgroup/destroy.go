@@ -181,10 +181,8 @@ func awaitEmpty(ctx context.Context, dir string) error {
 	defer f.Close()
 	stop := context.AfterFunc(ctx, func() { f.SetReadDeadline(time.Unix(1, 0)) })
 	defer stop()
-	for keyed(readPolled(f), "populated") > 0 {
-		if err := awaitEvent(f); err != nil {
-			return ctx.Err()
-		}
+	if await(f, func(fd int) bool { return keyed(readAll(fd), "populated") <= 0 }) != nil {
+		return ctx.Err()
 	}
 	return nil
 }
@@ -236,7 +234,7 @@ func killEach(ctx context.Context, dir string) error {
 	}
 	for _, f := range waits {
 		stop := context.AfterFunc(ctx, func() { f.SetReadDeadline(time.Unix(1, 0)) })
-		awaitEvent(f)
+		await(f, sys.Readable) // in vain, or ctx ended: the next rmdir tells
 		stop()
 	}
 	return nil

@@ -76,20 +76,19 @@ func (n node) watchOOM() (*os.File, func() error, error) {
 		if err != nil {
 			return nil, nil, err
 		}
-		last := changes(f)
-		return f, func() error {
-			for {
-				if err := awaitEvent(f); err != nil {
-					return err
-				}
-				// The file also changes when the group meets memory.max and
-				// gets by without a kill.
-				if now := changes(f); now != last {
-					last = now
-					return nil
-				}
+		// The file also changes when the group meets memory.max and gets by
+		// without a kill: only these two counts mean out of memory.
+		var last [2]int64
+		changed := func(fd int) bool {
+			text := readAll(fd)
+			now := [2]int64{keyed(text, "oom"), keyed(text, "oom_kill")}
+			if text == nil || now == last {
+				return false
 			}
-		}, nil
+			last = now
+			return true
+		}
+		return f, func() error { return await(f, changed) }, nil
 	}
 	// Documentation/admin-guide/cgroup-v1/memory.rst, section 10: the kernel
 	// keeps what it needs of both descriptors.
@@ -109,13 +108,6 @@ func (n node) watchOOM() (*os.File, func() error, error) {
 	}
 	var count [8]byte
 	return f, func() error { _, err := f.Read(count[:]); return err }, nil
-}
-
-// changes reads the counts of memory.events that mean out of memory, which
-// also tells the kernel that they were seen.
-func changes(f *os.File) (c [2]int64) {
-	text := readPolled(f)
-	return [2]int64{keyed(text, "oom"), keyed(text, "oom_kill")}
 }
 
 // nodeOf returns the group's directory that has a controller.

@@ -7,12 +7,9 @@ import (
 	"github.com/cellblock/cellblock/internal/sys"
 )
 
-// The kernel reports a change of a *.events file as an exceptional condition
-// (POLLPRI with POLLERR), which the poller of the Go runtime passes on, until
-// the file is read again; a pidfd becomes readable. Neither is ever read by
-// the waiting itself.
-
-// openPolled opens an events file such that it can be waited on.
+// openPolled opens a *.events file such that it can be waited on: the kernel
+// reports a change of it as an exceptional condition (POLLPRI with POLLERR),
+// once per reading of the file, and the poller of the Go runtime passes that on.
 func openPolled(path string) (*os.File, error) {
 	fd, err := sys.OpenControl(path, syscall.O_RDONLY|syscall.O_NONBLOCK)
 	if err != nil {
@@ -21,29 +18,25 @@ func openPolled(path string) (*os.File, error) {
 	return os.NewFile(uintptr(fd), path), nil
 }
 
-// readPolled reads an events file from its start; nothing when that fails.
-func readPolled(f *os.File) []byte {
-	c, err := f.SyscallConn()
-	if err != nil {
-		return nil
-	}
-	var buf [512]byte
-	n := 0
-	c.Control(func(fd uintptr) { n, _ = sys.ReadControlFD(int(fd), buf[:]) })
-	return buf[:max(n, 0)]
-}
-
-// awaitEvent waits until the poller reports something of the file, at times
-// for nothing. It fails when the file is closed or its read deadline passes.
-func awaitEvent(f *os.File) error {
+// await waits until there holds of the file's descriptor. It is asked at the
+// start and whenever the poller reports something: the poller reports edges,
+// so one that came before the wait would otherwise be lost. It fails when the
+// file is closed or its read deadline passes.
+func await(f *os.File, there func(fd int) bool) error {
 	c, err := f.SyscallConn()
 	if err != nil {
 		return err
 	}
-	woken := false
-	return c.Read(func(uintptr) bool {
-		again := woken
-		woken = true
-		return again
-	})
+	return c.Read(func(fd uintptr) bool { return there(int(fd)) })
+}
+
+// readAll reads a short control file from its start, which also tells the
+// kernel that its changes were seen; nothing when that fails.
+func readAll(fd int) []byte {
+	var buf [512]byte
+	n, err := sys.ReadControlFD(fd, buf[:])
+	if err != nil {
+		return nil
+	}
+	return buf[:n]
 }

@@ -98,7 +98,7 @@ func children() []string {
 		}
 		f := strings.Fields(string(text[end+1:]))
 		if len(f) >= 2 && f[1] == self {
-			found = append(found, fmt.Sprintf("%s(state %s) %s", text[:open], f[0], text[open:end+1]))
+			found = append(found, string(text[:end+1]))
 		}
 	}
 	return found
