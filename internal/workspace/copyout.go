@@ -210,12 +210,12 @@ func (c *copier) enter(dir string, create bool) error {
 		return nil
 	}
 	c.dropParent()
-	fd, err := c.dest.openDir(dir, sys.OPath)
+	fd, err := c.dest.refDir(dir)
 	if create && errors.Is(err, syscall.ENOENT) {
 		if err := c.makeDirs(dir); err != nil {
 			return err
 		}
-		fd, err = c.dest.openDir(dir, sys.OPath)
+		fd, err = c.dest.refDir(dir)
 	}
 	if err != nil {
 		return err
@@ -240,7 +240,7 @@ func (c *copier) makeDirs(dir string) error {
 // error; whether it is a directory shows when it is opened.
 func (c *copier) makeDir(path string) error {
 	dir, name := split(path)
-	fd, err := c.dest.openDir(dir, sys.OPath)
+	fd, err := c.dest.refDir(dir)
 	if err != nil {
 		return err
 	}

@@ -92,12 +92,28 @@ func (d *Dir) openBeneath(path string, flags int, mode uint32) (int, error) {
 	})
 }
 
-// openDir opens a directory for listing, or with sys.OPath for use in *at calls.
-func (d *Dir) openDir(path string, flags int) (int, error) {
+// openDir opens a directory for listing.
+func (d *Dir) openDir(path string) (int, error) {
+	return d.openBeneath(dotted(path), syscall.O_RDONLY|syscall.O_DIRECTORY, 0)
+}
+
+// refDir opens a directory for use in *at calls; that needs no right to list it.
+func (d *Dir) refDir(path string) (int, error) { return openRef(d.fd, dotted(path)) }
+
+// openRef is apart because openat2 takes hardly a flag beside O_PATH.
+func openRef(dirfd int, path string) (int, error) {
+	return sys.Openat2(dirfd, path, sys.OpenHow{
+		Flags:   sys.OPath | syscall.O_DIRECTORY | syscall.O_NOFOLLOW | syscall.O_CLOEXEC,
+		Resolve: strict,
+	})
+}
+
+// dotted is path as a system call takes it.
+func dotted(path string) string {
 	if path == "" {
-		path = "."
+		return "."
 	}
-	return d.openBeneath(path, syscall.O_DIRECTORY|flags, 0)
+	return path
 }
 
 // OpenFile opens a regular file for reading. Links, FIFOs, sockets and devices

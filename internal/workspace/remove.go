@@ -2,6 +2,7 @@ package workspace
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"strconv"
@@ -36,9 +37,8 @@ func (d *Dir) Empty(ctx context.Context) error {
 }
 
 type emptier struct {
-	top   int
-	buf   []byte
-	moved int
+	top int
+	buf []byte
 }
 
 // level takes away what one listing of the open directory fd shows, and returns
@@ -103,8 +103,7 @@ func (e *emptier) dir(ctx context.Context, fd int, name string, top bool) error 
 	}
 	defer sys.CloseFD(sub)
 	if !top {
-		e.moved++
-		return sys.Renameat(fd, name, e.top, removedPrefix+strconv.Itoa(e.moved))
+		return sys.Renameat(fd, name, e.top, removedPrefix+rand.Text())
 	}
 	for {
 		n, err := e.level(ctx, sub, false)
@@ -125,19 +124,18 @@ func openToEmpty(fd int, name string) (int, error) {
 	how := sys.OpenHow{Flags: syscall.O_RDONLY | syscall.O_DIRECTORY | openFlags, Resolve: strict}
 	sub, err := sys.Openat2(fd, name, how)
 	if errors.Is(err, syscall.EACCES) {
-		how.Flags = sys.OPath | syscall.O_DIRECTORY | openFlags
-		var path int
-		if path, err = sys.Openat2(fd, name, how); err != nil {
+		path, err := openRef(fd, name)
+		if err != nil {
 			return -1, err
 		}
 		defer sys.CloseFD(path)
 		if err := syscall.Chmod("/proc/self/fd/"+strconv.Itoa(path), 0o700); err != nil {
 			return -1, err
 		}
-		how.Flags = syscall.O_RDONLY | syscall.O_DIRECTORY | openFlags
-		sub, err = sys.Openat2(path, ".", how)
-	}
-	if err != nil {
+		if sub, err = sys.Openat2(path, ".", how); err != nil {
+			return -1, err
+		}
+	} else if err != nil {
 		return -1, err
 	}
 	if err := sys.Fchmod(sub, 0o700); err != nil && !errors.Is(err, syscall.EPERM) {

@@ -135,7 +135,7 @@ func (s *scan) descend(d *Dir, b branch) {
 		s.stop("the time for the listing is over")
 		return
 	}
-	fd, err := d.openDir(b.path, syscall.O_RDONLY)
+	fd, err := d.openDir(b.path)
 	if err != nil {
 		why, gone, again := whyOpen(err)
 		if !gone && why != whyThrough {
