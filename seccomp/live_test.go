@@ -185,3 +185,11 @@ func TestProgramThatCannotBeLockedExits(t *testing.T) {
 		t.Errorf("ended with %v, want exit status 125", err)
 	}
 }
+
+func TestLoadRefusesWhatIsNoFilter(t *testing.T) {
+	for _, size := range []int{0, 7, 8 * 4097} {
+		if err := sys.SeccompLoad(make([]byte, size)); err == nil {
+			t.Errorf("%d bytes were loaded", size)
+		}
+	}
+}

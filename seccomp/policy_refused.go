@@ -20,7 +20,7 @@ func refused() []Row {
 		{Calls: "init_module finit_module delete_module kexec_load kexec_file_load reboot", Do: NotPermitted, Why: "the kernel itself"},
 		{Calls: "swapon swapoff quotactl quotactl_fd acct syslog vhangup fanotify_init fanotify_mark lookup_dcookie", Do: NotPermitted, Why: "administration of the host"},
 		{Calls: "settimeofday clock_settime adjtimex clock_adjtime sethostname setdomainname", Do: NotPermitted, Why: "the clock and the host's name"},
-		{Calls: "iopl ioperm modify_ldt", Do: NotPermitted, Missing: "arm64", Why: "ports and segments: hardware, and a rich history of holes (CVE-2015-5157)"},
+		{Calls: "iopl ioperm modify_ldt", Do: NotPermitted, Missing: "arm64", Why: "ports and segments: hardware, and a history of holes (CVE-2017-17053)"},
 		{Calls: "lsm_get_self_attr lsm_set_self_attr lsm_list_modules", Do: NotPermitted, Why: "security modules of the host"},
 	}
 }
@@ -32,7 +32,7 @@ func absent() []Row {
 	return []Row{
 		{Calls: "io_setup io_submit io_getevents io_pgetevents io_cancel io_destroy", Do: NoCall, Why: "the old asynchronous I/O; nothing here needs it"},
 		{Calls: "landlock_create_ruleset landlock_add_rule landlock_restrict_self", Do: NoCall, Why: "the cell restricts before code runs; more layers of the code's own are kernel memory only"},
-		{Calls: "vmsplice tee", Do: NoCall, Why: "pages of a process in a pipe (CVE-2008-0600, CVE-2022-0847); os has no name for them"},
+		{Calls: "vmsplice tee", Do: NoCall, Why: "pages of a process in a pipe (CVE-2008-0600); os has no name for them"},
 		{Calls: "file_getattr file_setattr", Do: NoCall, Why: "inode flags; as an older kernel"},
 		{
 			Calls: "uselib ustat sysfs _sysctl create_module get_kernel_syms query_module nfsservctl getpmsg putpmsg afs_syscall tuxcall security vserver epoll_ctl_old epoll_wait_old set_thread_area get_thread_area",

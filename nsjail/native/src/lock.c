@@ -18,7 +18,9 @@
  *       -Wall -Wextra -Werror -Wl,-z,relro,-z,now,-z,noexecstack,-z,noseparate-code,--build-id=none \
  *       -s -o lock.so lock.c
  *
- * It does not set no_new_privs (the reaper did) and cannot be undone.
+ * It does not set no_new_privs (the reaper did) and cannot be undone. ld.so
+ * goes on without a preloaded object that it cannot load, so the host counts
+ * the filters (seccomp.Filters) before it sends any code.
  */
 #include <stddef.h>
 #include <stdint.h>
@@ -108,9 +110,9 @@ __attribute__((constructor)) static void lock(void) {
 		.filter = (struct sock_filter *)filter,
 	};
 
-	/* After the exec, for exec sets it again. Before the filter, so that
-	 * nothing of the process can be read by its equals even for a moment
-	 * in which it looks finished. */
+	/* Dumpable after the exec, for exec sets it again; and before the filter,
+	 * so that whoever counts two filters on a process knows that it is not
+	 * dumpable either. */
 	if (call(__NR_prctl, PR_SET_DUMPABLE, 0, 0) < 0 ||
 	    call(__NR_prctl, PR_SET_SECCOMP, SECCOMP_MODE_FILTER, (long)&program) < 0)
 		for (;;)
