@@ -23,8 +23,9 @@ const selfLeaf = "cellblock.self"
 
 // A delegation is a v2 group with controllers switched on for its children.
 type delegation struct {
-	dir string
-	on  []string
+	from *tree
+	dir  string
+	on   []string
 }
 
 // allows says what keeps a group with these limits from being made there.
@@ -32,8 +33,8 @@ func (d delegation) allows(l Limits) error {
 	for _, c := range []struct {
 		name   string
 		needed bool
-	}{{memory, l.MemoryBytes > 0}, {pids, l.PIDs > 0}, {cpu, l.CPUs > 0}} {
-		if c.needed && !slices.Contains(d.on, c.name) {
+	}{{memory, slices.Contains(d.from.controllers, memory)}, {pids, l.PIDs > 0}, {cpu, l.CPUs > 0}} {
+		if c.needed && slices.Contains(d.from.controllers, c.name) && !slices.Contains(d.on, c.name) {
 			return &MissingError{c.name, fmt.Sprintf("it is not handed down to the group %q", d.dir), mendDelegate}
 		}
 	}
@@ -70,7 +71,7 @@ func (h *Host) prepare(t *tree, dir string, own bool) (delegation, error) {
 		}
 		on = append(on, want...)
 	}
-	d := delegation{dir, on}
+	d := delegation{t, dir, on}
 	h.prepared[asked] = d
 	return d, nil
 }

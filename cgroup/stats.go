@@ -69,6 +69,7 @@ type figures struct {
 	opened bool
 	fd     [figureCount]int // -1: this kernel does not give it
 	v1     [figureCount]bool
+	buf    [512]byte // enough: of cpu.stat only the first line counts
 }
 
 // Stats reads the figures. The first call opens their files.
@@ -85,27 +86,40 @@ func (g *Group) Stats() (Stats, error) {
 		return Stats{}, err
 	}
 	s := Stats{CPU: -1, Memory: -1, MemoryPeak: -1, PIDs: -1, PIDsPeak: -1, OOMKills: -1}
-	for i, into := range [...]*int64{memoryNow: &s.Memory, memoryPeak: &s.MemoryPeak, pidsNow: &s.PIDs, pidsPeak: &s.PIDsPeak} {
-		if into != nil {
-			if err := f.read(i, func(text []byte) { *into = number(text) }); err != nil {
-				return s, err
-			}
+	for i, fd := range f.fd {
+		if fd < 0 {
+			continue
 		}
+		n, err := sys.ReadControlFD(fd, f.buf[:])
+		if err != nil {
+			return s, fmt.Errorf("cannot read what the group uses: %w", err)
+		}
+		s.take(i, f.v1[i], f.buf[:n])
 	}
-	if err := f.read(cpuTime, func(text []byte) {
-		if f.v1[cpuTime] {
+	return s, nil
+}
+
+// take puts one file's text where it belongs.
+func (s *Stats) take(figure int, v1 bool, text []byte) {
+	switch figure {
+	case cpuTime:
+		if v1 {
 			s.CPU = time.Duration(number(text)) // ns
-		} else {
-			s.CPU = time.Duration(keyed(text, "usage_usec")) * time.Microsecond
+		} else if us := keyed(text, "usage_usec"); us >= 0 {
+			s.CPU = time.Duration(us) * time.Microsecond
 		}
-	}); err != nil {
-		return s, err
-	}
-	err := f.read(oom, func(text []byte) {
+	case memoryNow:
+		s.Memory = number(text)
+	case memoryPeak:
+		s.MemoryPeak = number(text)
+	case pidsNow:
+		s.PIDs = number(text)
+	case pidsPeak:
+		s.PIDsPeak = number(text)
+	case oom:
 		s.OOMKills = keyed(text, "oom_kill")
-		s.UnderOOM = f.v1[oom] && keyed(text, "under_oom") > 0
-	})
-	return s, err
+		s.UnderOOM = v1 && keyed(text, "under_oom") > 0
+	}
 }
 
 // ResetPeak starts MemoryPeak anew from what is used now. It reports false
@@ -183,20 +197,6 @@ func (f *figures) close() {
 			syscall.Close(fd)
 		}
 	}
-}
-
-// read hands the text of a figure's file to into, if there is one.
-func (f *figures) read(i int, into func(text []byte)) error {
-	if f.fd[i] < 0 {
-		return nil
-	}
-	var buf [512]byte // enough: of cpu.stat only the first line counts
-	n, err := sys.ReadControlFD(f.fd[i], buf[:])
-	if err != nil {
-		return fmt.Errorf("cannot read what the group uses: %w", err)
-	}
-	into(buf[:n])
-	return nil
 }
 
 // number reads a decimal number at the start of text; -1 when there is none.
