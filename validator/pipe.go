@@ -11,8 +11,9 @@ import (
 	"time"
 )
 
-// MaxDelay is the longest that one source may keep the parser.
-const MaxDelay = time.Second
+// MaxDelay is the longest that one source may keep the parser. With it, the
+// judgement of any source is there within a second.
+const MaxDelay = 800 * time.Millisecond
 
 // Conn is the host's end of a facts process: a net.Conn, or an *os.File that
 // supports deadlines. Close must make the process end.
@@ -30,19 +31,15 @@ type Conn interface {
 //	 |-- u32 length, source (<= MaxSource) -->|
 //	 |<-- u32 length, JSON (<= MaxReply) -----|
 type Pipe struct {
-	conn  Conn
-	delay time.Duration
-	turn  chan struct{} // holds one token while nobody asks
-	lost  atomic.Bool
+	conn Conn
+	turn chan struct{} // holds one token while nobody asks
+	lost atomic.Bool
 }
 
-// NewPipe returns a Pipe. delay is how long one answer may take, at most
-// MaxDelay; 0 means MaxDelay.
-func NewPipe(conn Conn, delay time.Duration) *Pipe {
-	if delay <= 0 || delay > MaxDelay {
-		delay = MaxDelay
-	}
-	p := &Pipe{conn: conn, delay: delay, turn: make(chan struct{}, 1)}
+// NewPipe returns a Pipe. Every answer may take
+// MaxDelay.
+func NewPipe(conn Conn) *Pipe {
+	p := &Pipe{conn: conn, turn: make(chan struct{}, 1)}
 	p.turn <- struct{}{}
 	return p
 }
@@ -55,7 +52,7 @@ func (p *Pipe) Facts(ctx context.Context, code []byte) (Facts, error) {
 	case <-ctx.Done():
 		return Facts{}, ctx.Err()
 	}
-	return p.ask(ctx, code, p.delay)
+	return p.ask(ctx, code, MaxDelay)
 }
 
 // ask is Facts for a caller whose turn it is.
@@ -80,7 +77,7 @@ func (p *Pipe) ask(ctx context.Context, code []byte, delay time.Duration) (Facts
 	case closed:
 		return Facts{}, ErrLost
 	case errors.Is(err, os.ErrDeadlineExceeded):
-		return Facts{}, fmt.Errorf("%w: it takes longer than %v", ErrUnparsable, delay)
+		return Facts{}, fmt.Errorf("%w: %w", ErrUnparsable, errSlow)
 	case errors.Is(err, errNonsense):
 		return Facts{}, fmt.Errorf("%w: %w", ErrUnparsable, err)
 	}
@@ -88,6 +85,7 @@ func (p *Pipe) ask(ctx context.Context, code []byte, delay time.Duration) (Facts
 }
 
 var (
+	errSlow     = fmt.Errorf("it takes longer than %v", MaxDelay)
 	errCrashed  = errors.New("the parser crashed")
 	errNonsense = errors.New("the parser sent nonsense")
 )

@@ -29,9 +29,12 @@ func NewResident(start func(context.Context) (Conn, error)) *Resident {
 	return r
 }
 
+// startDelay is how long a new process may take until it answers.
+const startDelay = 10 * time.Second
+
 // Facts implements Source. A source that finds the process dead, or that kills
-// it, is put to a fresh one once: an earlier source may have been the cause. An
-// answer takes at most MaxDelay and the starts.
+// one which had answered before, is put to a fresh one once: an earlier source
+// may have been the cause. An answer takes at most MaxDelay, starts apart.
 func (r *Resident) Facts(ctx context.Context, code []byte) (Facts, error) {
 	if err := r.take(ctx); err != nil {
 		return Facts{}, err
@@ -39,8 +42,8 @@ func (r *Resident) Facts(ctx context.Context, code []byte) (Facts, error) {
 	defer r.give()
 
 	delay := MaxDelay
-	for first := true; ; first = false {
-		pipe, err := r.running(ctx)
+	for {
+		pipe, fresh, err := r.running(ctx)
 		if err != nil {
 			return Facts{}, err
 		}
@@ -48,7 +51,7 @@ func (r *Resident) Facts(ctx context.Context, code []byte) (Facts, error) {
 		facts, err := pipe.ask(ctx, code, delay)
 		delay -= time.Since(asked)
 		again := errors.Is(err, errCrashed) || errors.Is(err, ErrLost)
-		if !again || !first || delay <= 0 {
+		if !again || fresh || delay <= 0 {
 			return facts, err
 		}
 	}
@@ -61,7 +64,7 @@ func (r *Resident) Warm(ctx context.Context) error {
 		return err
 	}
 	defer r.give()
-	_, err := r.running(ctx)
+	_, _, err := r.running(ctx)
 	return err
 }
 
@@ -76,30 +79,44 @@ func (r *Resident) take(ctx context.Context) error {
 
 func (r *Resident) give() { r.turn <- struct{}{} }
 
-// running returns the process's pipe. Only who has the turn calls it.
-func (r *Resident) running(ctx context.Context) (*Pipe, error) {
+// running returns the process's pipe, and whether it was only now started. Only
+// who has the turn calls it.
+func (r *Resident) running(ctx context.Context) (pipe *Pipe, fresh bool, err error) {
 	r.mu.Lock()
 	pipe, closed := r.pipe, r.closed
 	r.mu.Unlock()
-	if closed {
-		return nil, ErrLost
-	}
-	if pipe != nil && !pipe.lost.Load() {
-		return pipe, nil
+	switch {
+	case closed:
+		return nil, false, ErrLost
+	case pipe != nil && !pipe.lost.Load():
+		return pipe, false, nil
 	}
 	conn, err := r.start(ctx)
 	if err != nil {
-		return nil, fmt.Errorf("cannot start the parser: %w", err)
+		return nil, false, fmt.Errorf("cannot start the parser: %w", err)
 	}
-	pipe = NewPipe(conn, MaxDelay)
+	pipe = NewPipe(conn)
 	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.closed {
+	r.pipe, closed = pipe, r.closed
+	r.mu.Unlock()
+	if closed { // Close came in between and did not see this one
 		pipe.Close()
-		return nil, ErrLost
+		return nil, false, ErrLost
 	}
-	r.pipe = pipe
-	return pipe, nil
+	// The empty source: so that a process which does not come up is an error of
+	// ours, and its start-up time is not taken from the first source.
+	if _, err := pipe.ask(ctx, nil, startDelay); err != nil {
+		return nil, false, fmt.Errorf("cannot start the parser: %w", notTheCode(err))
+	}
+	return pipe, true, nil
+}
+
+// notTheCode keeps the words of err but not ErrUnparsable.
+func notTheCode(err error) error {
+	if errors.Is(err, ErrUnparsable) {
+		return errors.New(err.Error())
+	}
+	return err
 }
 
 // Close ends the process and a question that is under way. Every later question
