@@ -1,0 +1,259 @@
+package repl
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net"
+	"os"
+	"strconv"
+	"time"
+)
+
+// Conn is the host's end of a REPL's control channel. It is not safe for
+// concurrent use, except for Close. After an error that is neither a context's
+// nor ErrTooLarge it is broken, and every later call returns that error.
+type Conn struct {
+	conn    net.Conn
+	buf     []byte // what has arrived of the next frame
+	pending bool   // a request is without its reply
+	seq     uint64 // of the last request
+	broken  error
+}
+
+// New returns a Conn over a stream socket.
+func New(c net.Conn) *Conn { return &Conn{conn: c} }
+
+// FromFile returns a Conn over a stream socket's file, which it closes.
+func FromFile(f *os.File) (*Conn, error) {
+	defer f.Close()
+	c, err := net.FileConn(f)
+	if err != nil {
+		return nil, fmt.Errorf("cannot use %s as a control channel: %w", f.Name(), err)
+	}
+	return New(c), nil
+}
+
+// Close closes the channel. The REPL then ends by itself, unless its code
+// keeps it from that.
+func (c *Conn) Close() error { return c.conn.Close() }
+
+// Ready waits for the REPL's first frame.
+func (c *Conn) Ready(ctx context.Context) (Hello, error) {
+	claims, err := c.await(ctx)
+	if err != nil {
+		return Hello{}, err
+	}
+	if claims.PID <= 0 || len(claims.Version) > 32 {
+		return Hello{}, c.fail(fmt.Errorf("%w: the first frame is not a greeting", ErrProtocol))
+	}
+	return claims.Hello, nil
+}
+
+// Exec runs code and waits for the reply. When ctx ends first its error is
+// returned and the code goes on: send the REPL SIGINT and call Await, or kill
+// it.
+func (c *Conn) Exec(ctx context.Context, r Request) (Reply, error) {
+	frame, err := encodeRequest(c.newSeq(), r)
+	if err != nil {
+		return Reply{}, err
+	}
+	if err := c.send(ctx, frame); err != nil {
+		return Reply{}, err
+	}
+	return c.Await(ctx)
+}
+
+// Await waits for the reply to an Exec whose context ended.
+func (c *Conn) Await(ctx context.Context) (Reply, error) {
+	if c.broken == nil && !c.pending {
+		return Reply{}, errors.New("BUG(repl): no execution to wait for")
+	}
+	claims, err := c.await(ctx)
+	if err != nil {
+		return Reply{}, err
+	}
+	c.pending = false
+	reply, err := claims.reply()
+	if err != nil {
+		return Reply{}, c.fail(err)
+	}
+	return reply, nil
+}
+
+// Complete returns the names that text can be completed to. It may run the
+// user's code.
+func (c *Conn) Complete(ctx context.Context, text string) ([]string, error) {
+	claims, err := c.ask(ctx, opComplete, text)
+	return claims.Names, err
+}
+
+// Check says whether source, as typed so far, is "complete", "incomplete" or
+// "invalid".
+func (c *Conn) Check(ctx context.Context, source string) (string, error) {
+	claims, err := c.ask(ctx, opCheck, source)
+	return claims.State, err
+}
+
+// LimitData makes the REPL set its own RLIMIT_DATA, soft and hard, for hosts
+// that cannot set it from outside. The reply is as untrusted as any.
+func (c *Conn) LimitData(ctx context.Context, bytes int64) error {
+	_, err := c.ask(ctx, opLimit, strconv.FormatInt(bytes, 10))
+	return err
+}
+
+func (c *Conn) ask(ctx context.Context, op uint32, field string) (claims, error) {
+	frame, err := encodeFrame(op, 0, c.newSeq(), field)
+	if err != nil {
+		return claims{}, err
+	}
+	if err := c.send(ctx, frame); err != nil {
+		return claims{}, err
+	}
+	answer, err := c.await(ctx)
+	if err != nil {
+		// Unlike code, nothing of this kind is worth an interrupt.
+		return claims{}, c.fail(err)
+	}
+	c.pending = false
+	if answer.Status != StatusOK {
+		if answer.Exception != nil {
+			return claims{}, fmt.Errorf("the REPL refused: %s: %s", answer.Exception.Name, answer.Exception.Value)
+		}
+		return claims{}, c.fail(fmt.Errorf("%w: status %.40q", ErrProtocol, answer.Status))
+	}
+	return answer, nil
+}
+
+// newSeq returns a number for the next request, never the 0 of the greeting.
+func (c *Conn) newSeq() uint64 { return rand.Uint64() | 1 }
+
+// send writes a request.
+func (c *Conn) send(ctx context.Context, frame []byte) error {
+	if c.broken != nil {
+		return c.broken
+	}
+	if c.pending {
+		return errors.New("BUG(repl): a request is already under way")
+	}
+	if len(c.buf) > 0 {
+		return c.fail(fmt.Errorf("%w: %d bytes that nobody asked for", ErrProtocol, len(c.buf)))
+	}
+	stop := c.deadline(ctx)
+	n, err := c.conn.Write(frame)
+	stop()
+	if err != nil {
+		// Whether a part was sent or none, the REPL did not read: it is stuck.
+		if ctx.Err() != nil && n == 0 {
+			return ctx.Err()
+		}
+		return c.fail(c.explain(ctx, err))
+	}
+	c.seq = binary.LittleEndian.Uint64(frame[12:])
+	c.pending = true
+	return nil
+}
+
+// await returns the next frame. What has arrived of it is kept when ctx ends.
+func (c *Conn) await(ctx context.Context) (claims, error) {
+	if c.broken != nil {
+		return claims{}, c.broken
+	}
+	stop := c.deadline(ctx)
+	defer stop()
+	for {
+		frame, err := c.next()
+		if err != nil {
+			return claims{}, c.fail(err)
+		}
+		if frame != nil {
+			answer, err := decodeClaims(frame)
+			if err != nil {
+				return claims{}, c.fail(err)
+			}
+			return answer, nil
+		}
+		if cap(c.buf)-len(c.buf) < 4096 {
+			c.buf = append(make([]byte, 0, 2*cap(c.buf)+8192), c.buf...)
+		}
+		n, err := c.conn.Read(c.buf[len(c.buf):cap(c.buf)])
+		c.buf = c.buf[:len(c.buf)+n]
+		if err != nil && n == 0 {
+			if errors.Is(err, os.ErrDeadlineExceeded) && ctx.Err() != nil {
+				return claims{}, ctx.Err()
+			}
+			return claims{}, c.fail(c.explain(ctx, err))
+		}
+	}
+}
+
+// next takes a whole frame from the buffer, without its length and number, or
+// returns nil when there is none yet.
+func (c *Conn) next() ([]byte, error) {
+	if len(c.buf) < 4 {
+		return nil, nil
+	}
+	size := binary.LittleEndian.Uint32(c.buf)
+	if size < seqSize || size > MaxReply {
+		return nil, fmt.Errorf("%w: frame of %d bytes", ErrProtocol, size)
+	}
+	if len(c.buf) >= 4+seqSize {
+		// Wrong numbers need not be waited for.
+		if seq := binary.LittleEndian.Uint64(c.buf[4:]); seq != c.seq {
+			return nil, fmt.Errorf("%w: a reply to something else", ErrProtocol)
+		}
+	}
+	if len(c.buf) < 4+int(size) {
+		return nil, nil
+	}
+	if len(c.buf) > 4+int(size) {
+		return nil, fmt.Errorf("%w: more than one reply", ErrProtocol)
+	}
+	frame := c.buf[4+seqSize:]
+	if cap(c.buf) > 64<<10 {
+		c.buf = nil // one large reply should not be held for a session's life
+	} else {
+		c.buf = c.buf[:0] // decoded before the next read
+	}
+	return frame, nil
+}
+
+// deadline makes reads and writes end with ctx; stop undoes that.
+func (c *Conn) deadline(ctx context.Context) (stop func()) {
+	if ctx.Done() == nil {
+		return func() {}
+	}
+	done := make(chan struct{})
+	cancel := context.AfterFunc(ctx, func() {
+		defer close(done)
+		c.conn.SetDeadline(time.Unix(1, 0))
+	})
+	return func() {
+		if !cancel() {
+			// It has begun: let it end, or it would hit a later call.
+			<-done
+			c.conn.SetDeadline(time.Time{})
+		}
+	}
+}
+
+func (c *Conn) explain(ctx context.Context, err error) error {
+	if ctx.Err() != nil && errors.Is(err, os.ErrDeadlineExceeded) {
+		return fmt.Errorf("cannot send to the REPL: %w", ctx.Err())
+	}
+	if errors.Is(err, io.EOF) {
+		return ErrClosed
+	}
+	return fmt.Errorf("%w: %w", ErrClosed, err)
+}
+
+// fail makes err the answer to every later call.
+func (c *Conn) fail(err error) error {
+	if c.broken == nil {
+		c.broken = err
+	}
+	return err
+}
