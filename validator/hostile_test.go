@@ -218,7 +218,7 @@ func TestMemoryStaysFlat(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer conn.Close()
+	defer func() { _ = conn.Close() }()
 	pipe := NewPipe(conn)
 	sources := [][]byte{[]byte(sample), []byte("x = ("), []byte("a" + strings.Repeat(".b", 5000)), bytes.Repeat([]byte("x = y(z)\n"), 500)}
 	round := func(n int) int {

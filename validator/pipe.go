@@ -70,7 +70,7 @@ func (p *Pipe) ask(ctx context.Context, code []byte, delay time.Duration) (Facts
 		return facts, nil
 	}
 	closed := p.lost.Load()
-	p.Close()
+	_ = p.Close()
 	switch {
 	case ctx.Err() != nil:
 		return Facts{}, ctx.Err()
@@ -98,7 +98,7 @@ func exchange(ctx context.Context, conn Conn, code []byte, delay time.Duration) 
 	}
 	interrupted := make(chan struct{})
 	stop := context.AfterFunc(ctx, func() {
-		conn.SetDeadline(time.Unix(1, 0))
+		_ = conn.SetDeadline(time.Unix(1, 0))
 		close(interrupted)
 	})
 	defer func() {

@@ -18,7 +18,7 @@ import (
 func fake(answer func(code []byte) []byte) Conn {
 	host, cell := net.Pipe()
 	go func() {
-		defer cell.Close()
+		defer func() { _ = cell.Close() }()
 		for {
 			var head [4]byte
 			if _, err := io.ReadFull(cell, head[:]); err != nil {
@@ -32,7 +32,7 @@ func fake(answer func(code []byte) []byte) Conn {
 			if reply == nil {
 				return
 			}
-			cell.Write(reply)
+			_, _ = cell.Write(reply)
 		}
 	}()
 	return host
@@ -75,7 +75,7 @@ func TestWaitingHonoursTheContext(t *testing.T) {
 	asked := make(chan struct{})
 	release := make(chan struct{})
 	pipe := NewPipe(fake(func([]byte) []byte { close(asked); <-release; return frame(nothing) }))
-	defer pipe.Close()
+	defer func() { _ = pipe.Close() }()
 	first := make(chan error)
 	go func() { _, err := pipe.Facts(context.Background(), nil); first <- err }()
 	<-asked
@@ -105,7 +105,7 @@ func TestCloseEndsAQuestion(t *testing.T) {
 	asked := make(chan struct{}, 1)
 	silent := func([]byte) []byte { asked <- struct{}{}; select {} }
 	pipe := NewPipe(fake(silent))
-	go func() { <-asked; pipe.Close() }()
+	go func() { <-asked; _ = pipe.Close() }()
 	if _, err := pipe.Facts(t.Context(), []byte("x")); !errors.Is(err, ErrLost) {
 		t.Errorf("pipe: %v", err)
 	}
@@ -118,7 +118,7 @@ func TestCloseEndsAQuestion(t *testing.T) {
 			return silent(code)
 		}), nil
 	})
-	go func() { <-asked; r.Close() }()
+	go func() { <-asked; _ = r.Close() }()
 	if _, err := r.Facts(t.Context(), []byte("x")); !errors.Is(err, ErrLost) {
 		t.Errorf("resident: %v", err)
 	}
@@ -146,7 +146,7 @@ func TestResidentStartsAnother(t *testing.T) {
 			return frame(nothing)
 		}), nil
 	})
-	defer r.Close()
+	defer func() { _ = r.Close() }()
 	v := New(r)
 	for n, step := range []struct {
 		code          string
@@ -261,10 +261,10 @@ func TestProtocolOfTheProcess(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer conn.Close()
-		conn.SetDeadline(time.Now().Add(10 * time.Second))
+		defer func() { _ = conn.Close() }()
+		_ = conn.SetDeadline(time.Now().Add(10 * time.Second))
 		for _, b := range append(frame("import os"), frame("")...) {
-			conn.Write([]byte{b})
+			_, _ = conn.Write([]byte{b})
 		}
 		for range 2 {
 			var head [4]byte
@@ -279,7 +279,7 @@ func TestProtocolOfTheProcess(t *testing.T) {
 				t.Error(err)
 			}
 		}
-		conn.Conn.(*net.UnixConn).CloseWrite()
+		_ = conn.Conn.(*net.UnixConn).CloseWrite()
 		if err := conn.cmd.Wait(); err != nil {
 			t.Errorf("%v: at the end of the stream: %v", p, err)
 		}
@@ -307,7 +307,7 @@ func BenchmarkStart(b *testing.B) {
 			if err := r.Warm(b.Context()); err != nil {
 				b.Fatal(err)
 			}
-			r.Close()
+			_ = r.Close()
 		}
 	}
 }

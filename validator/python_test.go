@@ -55,9 +55,9 @@ type process struct {
 }
 
 func (p process) Close() error {
-	p.Conn.Close()
-	p.cmd.Process.Kill()
-	p.cmd.Wait()
+	_ = p.Conn.Close()
+	_ = p.cmd.Process.Kill()
+	_ = p.cmd.Wait()
 	return nil
 }
 
@@ -68,8 +68,8 @@ func startFacts(p python, stack int) (process, error) {
 		return process{}, err
 	}
 	ours, theirs := os.NewFile(uintptr(fds[0]), "host"), os.NewFile(uintptr(fds[1]), "facts")
-	defer ours.Close()
-	defer theirs.Close()
+	defer func() { _ = ours.Close() }()
+	defer func() { _ = theirs.Close() }()
 	cmd := exec.Command("/bin/sh", "-c", `ulimit -v 3145728; ulimit -c 0; ulimit -s "$1"; shift; exec "$@"`, "sh", strconv.Itoa(stack),
 		p.path, "-I", "-S", "-B", "-X", "utf8", "facts.py")
 	cmd.ExtraFiles = []*os.File{theirs}
@@ -92,7 +92,7 @@ func resident(t testing.TB, p python, stack int) (r *Resident, starts *int) {
 		*starts++
 		return startFacts(p, stack)
 	})
-	t.Cleanup(func() { r.Close() })
+	t.Cleanup(func() { _ = r.Close() })
 	return r, starts
 }
 

@@ -100,7 +100,7 @@ func (r *Resident) running(ctx context.Context) (pipe *Pipe, fresh bool, err err
 	r.pipe, closed = pipe, r.closed
 	r.mu.Unlock()
 	if closed { // Close came in between and did not see this one
-		pipe.Close()
+		_ = pipe.Close()
 		return nil, false, ErrLost
 	}
 	// The empty source: so that a process which does not come up is an error of
