@@ -40,7 +40,12 @@ func at(t testing.TB, path string) place {
 
 // newTmpfs is a workspace as a cell has it: a tmpfs with limits that is mounted
 // nowhere.
-func newTmpfs(t testing.TB) place {
+func newTmpfs(t testing.TB) place { return tmpfs(t, "64M") }
+
+// newFull is a disk of 64 KiB.
+func newFull(t testing.TB) place { return tmpfs(t, "64K") }
+
+func tmpfs(t testing.TB, size string) place {
 	t.Helper()
 	testkit.Require(t, testkit.Root)
 	fsfd, err := sys.FsOpen("tmpfs")
@@ -48,7 +53,7 @@ func newTmpfs(t testing.TB) place {
 		t.Fatal(err)
 	}
 	defer sys.CloseFD(fsfd)
-	for k, v := range map[string]string{"size": "64M", "nr_inodes": "16384", "mode": "0755"} {
+	for k, v := range map[string]string{"size": size, "nr_inodes": "16384", "mode": "0755"} {
 		if err := sys.FsSet(fsfd, k, v); err != nil {
 			t.Fatal(err)
 		}

@@ -17,8 +17,8 @@ import (
 // a listing is remembered as a sum, and read again by the next listing, once.
 // Since 6.13 tmpfs gives a listed file a time of its own at its next change.
 
-// coarseTick is the longest tick: CONFIG_HZ=100.
-const coarseTick = 10 * time.Millisecond
+// coarseTick is the longest tick: CONFIG_HZ=100. A variable for tests.
+var coarseTick = 10 * time.Millisecond
 
 // coarseTimes says whether this kernel is one of those. A variable for tests.
 var coarseTimes = sync.OnceValue(func() bool {
