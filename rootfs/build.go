@@ -17,6 +17,10 @@ import (
 // goroutines, one at a time.
 type Progress = func(stage string, done, total int64)
 
+// programMode is the mode of the interpreter and the loader, and of nothing
+// else, in a manifest.
+const programMode = "0555"
+
 // normalTime is the modification time of every file of a root. It is later
 // than 1980, before which zip archives know no time.
 var normalTime = time.Date(2020, 1, 1, 0, 0, 0, 0, time.UTC)

@@ -3,9 +3,9 @@ package rootfs
 import (
 	"bytes"
 	"debug/elf"
-	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"path"
 	"regexp"
 	"slices"
@@ -112,7 +112,7 @@ func (p *planner) libraries() error {
 		}
 	}
 	slices.SortFunc(queue, func(a, b *Entry) int { return strings.Compare(a.Path, b.Path) })
-	for name := range dlopened {
+	for _, name := range slices.Sorted(maps.Keys(dlopened)) {
 		if e := l.add(name, nil, ""); e != nil {
 			queue = append(queue, e)
 		}
@@ -133,8 +133,11 @@ func (p *planner) libraries() error {
 func (l *linker) openProgram() error {
 	e := l.entries[l.plan.Python]
 	o, err := l.read(e)
-	if err != nil || o == nil {
-		return fmt.Errorf("%w: %q is not an ELF program: %w", ErrPython, e.Source, err)
+	if err != nil {
+		return err
+	}
+	if o == nil {
+		return fmt.Errorf("%w: %q is not an ELF program", ErrPython, e.Source)
 	}
 	l.program = o
 	if o.interp == "" {
@@ -163,25 +166,22 @@ func (l *linker) openProgram() error {
 }
 
 // read returns nil without an error for a file that is no ELF object, such as
-// a linker script with the name of a library.
+// a linker script with the name of a library: it cannot be loaded anyway.
 func (l *linker) read(e *Entry) (*object, error) {
-	if e.Source == "" {
-		return objectOrNil(bytes.NewReader(e.Content))
+	var r io.ReaderAt = bytes.NewReader(e.Content)
+	if e.Source != "" {
+		file, c, err := l.h.readerAt(e.Source)
+		if err != nil {
+			return nil, err
+		}
+		defer c.Close()
+		r = file
 	}
-	r, c, err := l.h.readerAt(e.Source)
-	if err != nil {
-		return nil, err
-	}
-	defer c.Close()
-	return objectOrNil(r)
-}
-
-func objectOrNil(r io.ReaderAt) (*object, error) {
 	o, err := readObject(r)
-	if format := (*elf.FormatError)(nil); errors.As(err, &format) || errors.Is(err, io.EOF) {
+	if err != nil {
 		return nil, nil
 	}
-	return o, err
+	return o, nil
 }
 
 // needs plans what one object needs and returns what was new.

@@ -6,65 +6,10 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"path"
 	"path/filepath"
-	"strings"
 	"syscall"
 	"time"
 )
-
-// index is what a spec's key leads to.
-type index struct {
-	Digest    string    `json:"digest"`
-	Witnesses []witness `json:"witnesses"`
-}
-
-// A witness is a host file as it was when a root was built from it: the
-// interpreter, every shared library, the metadata of every package. An
-// upgrade replaces the file, and the root is built anew.
-type witness struct {
-	Path  string `json:"p"`
-	Inode uint64 `json:"i"`
-	Size  int64  `json:"s"`
-	Mtime int64  `json:"m"` // ns
-}
-
-func observe(paths []string) []witness {
-	ws := make([]witness, len(paths))
-	for i, p := range paths {
-		ws[i] = observeOne(p)
-	}
-	return ws
-}
-
-func observeOne(p string) witness {
-	w := witness{Path: p}
-	if fi, err := os.Stat(p); err == nil {
-		w.Inode, w.Size, w.Mtime = statOf(fi).Ino, fi.Size(), fi.ModTime().UnixNano()
-	}
-	return w
-}
-
-// sealFile is what the check of a start compares with, so that it needs
-// neither the manifest nor a walk.
-type sealFile struct {
-	Root  Root     `json:"root"`
-	Files int      `json:"files"`
-	Bytes int64    `json:"bytes"`
-	Seals []sealed `json:"seals"`
-}
-
-// A sealed file is one whose inode must be as it was left. The change time
-// can be set by nobody: a write, chmod or rename shows even when content and
-// modification time are put back.
-type sealed struct {
-	Path  string `json:"p"` // relative to the root's directory
-	Inode uint64 `json:"i"`
-	Size  int64  `json:"s"`
-	Mode  uint32 `json:"o"`
-	UID   uint32 `json:"u"`
-	Ctime int64  `json:"c"` // ns
-}
 
 // about is what is worth knowing of a root but no part of its content.
 type about struct {
@@ -83,17 +28,21 @@ func (s *Store) Find(spec Spec) (*Root, bool, error) {
 		return nil, false, err
 	}
 	var idx index
-	if err := readJSON(s.path("index", spec.key()+".json"), &idx); err != nil {
+	name := s.path("index", spec.key())
+	if err := readRecord(name, &idx, &idx.inodes); err != nil {
 		return nil, false, nil // never built; an index that cannot be read is built anew
 	}
-	for _, w := range idx.Witnesses {
-		if observeOne(w.Path) != w {
-			return nil, false, nil
-		}
+	fresh, moved := idx.fresh()
+	if !fresh {
+		return nil, false, nil
 	}
 	root, err := s.open(idx.Digest)
 	if errors.Is(err, ErrNotFound) {
 		return nil, false, nil
+	}
+	if moved && err == nil {
+		// The next start is faster for it; a store that is not ours to write stays as it is.
+		_ = writeRecord(name, idx, idx.inodes)
 	}
 	return root, err == nil, err
 }
@@ -112,8 +61,8 @@ func (s *Store) open(digest string) (*Root, error) {
 			return nil, err
 		}
 	}
-	var sl sealFile
-	if readJSON(filepath.Join(dir, "seal.json"), &sl) == nil && sl.intact(dir) {
+	var sl seal
+	if readRecord(filepath.Join(dir, "seal"), &sl, &sl.files) == nil && sl.intact(dir) {
 		root := s.rootOf(digest, &sl)
 		return &root, nil
 	}
@@ -131,98 +80,15 @@ func (s *Store) openUnsealed(digest string) (*Root, error) {
 	if err := s.seal(digest, m); err != nil && !errors.Is(err, fs.ErrPermission) {
 		return nil, err // a store that cannot be written is verified at every start
 	}
-	sl := sealOf(m)
+	sl := newSeal(m)
 	root := s.rootOf(digest, &sl)
 	return &root, nil
 }
 
-func (s *Store) rootOf(digest string, sl *sealFile) Root {
+func (s *Store) rootOf(digest string, sl *seal) Root {
 	root := sl.Root
 	root.Digest, root.Dir = digest, s.path("roots", digest, "tree")
 	return root
-}
-
-func (sl *sealFile) intact(dir string) bool {
-	if len(sl.Seals) == 0 {
-		return false
-	}
-	for _, want := range sl.Seals {
-		if got, err := sealPath(dir, want.Path); err != nil || got != want {
-			return false
-		}
-	}
-	return true
-}
-
-func sealPath(dir, rel string) (sealed, error) {
-	fi, err := os.Lstat(dir + "/" + rel)
-	if err != nil {
-		return sealed{}, err
-	}
-	st := statOf(fi)
-	return sealed{Path: rel, Inode: st.Ino, Size: st.Size, Mode: st.Mode, UID: st.Uid, Ctime: st.Ctim.Nano()}, nil
-}
-
-// sealOf takes from a manifest how its root is used.
-func sealOf(m *manifest) sealFile {
-	sl := sealFile{Root: Root{Python: m.Python, Version: m.Version, Prefix: m.Prefix, Stdlib: m.Stdlib,
-		SysPath: m.SysPath, Packages: m.Packages}}
-	for _, e := range m.Entries {
-		if e.Type == "file" {
-			sl.Files++
-			sl.Bytes += e.Size
-		}
-	}
-	return sl
-}
-
-// seal records the inodes of the files a cell's safety rests on.
-func (s *Store) seal(digest string, m *manifest) error {
-	dir := s.path("roots", digest)
-	sl := sealOf(m)
-	paths := []string{"manifest.json"}
-	for _, e := range m.Entries {
-		if worthSealing(m, e) {
-			paths = append(paths, path.Join("tree", e.Path))
-		}
-	}
-	for _, p := range paths {
-		seal, err := sealPath(dir, p)
-		if err != nil {
-			return fmt.Errorf("cannot seal root %s: %w", digest, err)
-		}
-		sl.Seals = append(sl.Seals, seal)
-	}
-	return writeJSON(filepath.Join(dir, "seal.json"), sl)
-}
-
-// worthSealing chooses what a start looks at: the tree itself, the programs,
-// the libraries the interpreter is started with, everything of the caller's,
-// /etc, and the directories a module could be slipped into.
-func worthSealing(m *manifest, e manifestEntry) bool {
-	p := "/" + e.Path
-	switch {
-	case e.Path == "", e.Mode == "0555" && e.Type == "file", e.Type == "link" && path.Dir(p) == "/":
-		return true
-	case below(p, "/cellblock"), p == "/etc", path.Dir(p) == "/etc":
-		return true
-	case e.Type == "dir":
-		if p == m.Stdlib || path.Dir(p) == m.Stdlib && path.Base(p) == "lib-dynload" {
-			return true
-		}
-		for _, d := range m.SysPath {
-			if p == d {
-				return true
-			}
-		}
-	}
-	base := path.Base(p)
-	for _, lib := range []string{"libc.so", "libm.so", "libpython", "libdl.so", "libpthread.so", "libz.so", "libexpat.so", "libutil.so"} {
-		if strings.HasPrefix(base, lib) && e.Type == "file" {
-			return true
-		}
-	}
-	return false
 }
 
 // trustedDir refuses a directory that somebody else owns or can write to.

@@ -72,7 +72,7 @@ func (s *selection) named(name string) error {
 	if slices.Contains(managers, normalName(name)) {
 		return fmt.Errorf("%w: %q is a package manager, which a root never holds: name the packages themselves", ErrPackage, name)
 	}
-	if slices.Contains(s.in.Modules, name) {
+	if s.inStdlib(name) {
 		if reason := prunedStdlib[name]; reason != "" {
 			return fmt.Errorf("%w: %q is part of Python but is not carried: it %s", ErrPackage, name, reason)
 		}
@@ -95,6 +95,16 @@ func (s *selection) named(name string) error {
 		return s.carry(site, d)
 	}
 	return s.missing(name)
+}
+
+// inStdlib says whether Python itself provides a module. Before 3.10 Python
+// has no list of them, so the files are looked at too.
+func (s *selection) inStdlib(name string) bool {
+	if slices.Contains(s.in.Modules, name) {
+		return true
+	}
+	file := path.Join(s.in.Stdlib, name)
+	return s.h.isFile(file+".py") || s.h.isFile(path.Join(file, "__init__.py"))
 }
 
 func (s *selection) missing(name string) error {
@@ -228,7 +238,8 @@ func (s *selection) top(site *site, rel string, keep keepFunc) error {
 	hostPath, rootPath := path.Join(site.dir, rel), path.Join(site.root, rel)
 	real, fi, err := s.h.stat(hostPath)
 	if err != nil {
-		return err
+		s.warn("%s is a link to nothing: not carried", hostPath)
+		return nil
 	}
 	home, err := s.h.resolve(site.dir)
 	if err != nil {

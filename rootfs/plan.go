@@ -41,6 +41,7 @@ type Plan struct {
 	Packages    map[string]string // distributions carried, with their versions
 	Entries     []Entry           // sorted by path, parents first
 	Witnesses   []string          // host files whose change makes the root stale
+	Fences      []string          // a few files and directories, one of which changes when a witness is replaced
 	Warnings    []string          // what was asked for and could not be carried
 }
 
@@ -288,5 +289,42 @@ func (p *planner) finish() *Plan {
 	}
 	slices.Sort(p.plan.Witnesses)
 	p.plan.Witnesses = slices.Compact(p.plan.Witnesses)
+	p.plan.Fences = p.fences()
 	return p.plan
+}
+
+// fences are what a start looks at instead of dozens of witnesses: replacing
+// a file changes its directory, switching an alternative changes
+// /etc/alternatives, and every run of dpkg changes its status file.
+func (p *planner) fences() []string {
+	fences := map[string]bool{p.spec.Python: true}
+	for _, extra := range []string{path.Join(dpkgDir, "status"), "/etc/alternatives"} {
+		if real, err := p.h.resolve(extra); err == nil {
+			fences[real] = true
+		}
+	}
+	for _, w := range p.plan.Witnesses {
+		if w == p.spec.Python {
+			continue
+		}
+		real, fi, err := p.h.stat(w)
+		if err != nil {
+			continue
+		}
+		if fi.IsDir() {
+			fences[real] = true
+			continue
+		}
+		for _, file := range []string{w, real} {
+			dir, err := p.h.resolve(path.Dir(file))
+			if err != nil {
+				continue
+			}
+			if isInfo(dir) { // an installer makes these anew, beside one another
+				dir = path.Dir(dir)
+			}
+			fences[dir] = true
+		}
+	}
+	return slices.Sorted(maps.Keys(fences))
 }

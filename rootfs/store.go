@@ -18,8 +18,9 @@ import (
 //
 //	roots/DIGEST/tree           what a cell sees
 //	roots/DIGEST/manifest.json  every file with mode, size and hash; its hash is DIGEST
-//	roots/DIGEST/seal.json      how the root is used, and the cheap check of a start
-//	index/KEY.json              spec → digest, and the host files this rests on
+//	roots/DIGEST/seal           how the root is used, and the cheap check of a start
+//	roots/DIGEST/about.json     when and from what it was built
+//	index/KEY                   spec → digest, and the host files this rests on
 //	names/NAME                  a digest
 //	locks/KEY, tmp/             building
 type Store struct {
@@ -138,7 +139,7 @@ func (s *Store) build(ctx context.Context, spec Spec, progress Progress) (*Root,
 	progress("plan", 1, 1)
 	// Looked at before copying: what is replaced meanwhile makes the root
 	// stale instead of being missed.
-	idx := index{Witnesses: observe(plan.Witnesses)}
+	idx := newIndex(plan)
 	dir, release, err := s.tempDir()
 	if err != nil {
 		return nil, err
@@ -154,7 +155,7 @@ func (s *Store) build(ctx context.Context, spec Spec, progress Progress) (*Root,
 	if idx.Digest, err = s.adopt(plan, m, dir); err != nil {
 		return nil, err
 	}
-	if err := writeJSON(s.path("index", spec.key()+".json"), idx); err != nil {
+	if err := writeRecord(s.path("index", spec.key()), idx, idx.inodes); err != nil {
 		return nil, err
 	}
 	return s.open(idx.Digest)
@@ -197,7 +198,14 @@ func (s *Store) adopt(plan *Plan, m *manifest, dir string) (string, error) {
 func (s *Store) prepare() error {
 	for _, dir := range []string{"", "roots", "index", "names", "locks", "tmp"} {
 		p := s.path(dir)
-		if err := os.MkdirAll(p, 0o755); err != nil {
+		_, err := os.Lstat(p)
+		if errors.Is(err, fs.ErrNotExist) {
+			// Cells go through these directories, whatever the umask is.
+			if err = os.MkdirAll(p, 0o755); err == nil {
+				err = os.Chmod(p, 0o755)
+			}
+		}
+		if err != nil {
 			return fmt.Errorf("cannot make the store of roots: %w: set CELLBLOCK_STATE_DIR to a directory that can be written", err)
 		}
 		if err := trustedDir(p); err != nil {
@@ -228,10 +236,22 @@ func (s *Store) List() ([]Info, error) {
 	return infos, nil
 }
 
+// Info returns what List tells of one root.
+func (s *Store) Info(nameOrDigest string) (Info, error) {
+	digest, err := s.Resolve(nameOrDigest)
+	if err != nil {
+		return Info{}, err
+	}
+	if _, err := os.Lstat(s.path("roots", digest)); err != nil {
+		return Info{}, fmt.Errorf("%w: %s", ErrNotFound, digest)
+	}
+	return s.info(digest, s.names()), nil
+}
+
 func (s *Store) info(digest string, names map[string]string) Info {
 	info := Info{Root: Root{Digest: digest, Dir: s.path("roots", digest, "tree")}}
-	var sl sealFile
-	if err := readJSON(s.path("roots", digest, "seal.json"), &sl); err == nil {
+	var sl seal
+	if err := readRecord(s.path("roots", digest, "seal"), &sl, &sl.files); err == nil {
 		info.Root, info.Files, info.Bytes = s.rootOf(digest, &sl), sl.Files, sl.Bytes
 	}
 	var a about
@@ -346,7 +366,7 @@ func (s *Store) Remove(nameOrDigest string) error {
 	entries, _ := os.ReadDir(s.path("index"))
 	for _, e := range entries {
 		var idx index
-		if p := s.path("index", e.Name()); readJSON(p, &idx) == nil && idx.Digest == digest {
+		if p := s.path("index", e.Name()); readRecord(p, &idx, &idx.inodes) == nil && idx.Digest == digest {
 			os.Remove(p)
 		}
 	}

@@ -85,7 +85,7 @@ func (s *Store) verify(digest string, progress Progress) (*Report, *manifest, er
 		return nil, nil, fmt.Errorf("cannot verify root %s: %w", digest, err)
 	}
 	found, foreign, err := scan(tree, statOf(owner).Uid)
-	if err != nil {
+	if err != nil && !errors.Is(err, fs.ErrNotExist) { // without a tree everything is missing
 		return nil, nil, fmt.Errorf("cannot verify root %s: %w", digest, err)
 	}
 	var hashed func(done, total int64)
