@@ -1,14 +1,26 @@
 package repl
 
 import (
+	"bytes"
 	_ "embed"
+)
+
+// The parts of the program. Each is written for a reader; a root needs, and a
+// REPL reads, only one file.
+var (
+	//go:embed cellbase.py
+	base []byte
+	//go:embed celldescribe.py
+	describe []byte
+	//go:embed cellreport.py
+	report []byte
+	//go:embed cellrepl.py
+	main []byte
 )
 
 // Source is the program that runs in the cell. It runs unchanged on CPython
 // 3.9 to 3.13 and is installed, compiled, at ProgramPath.
-//
-//go:embed cellrepl.py
-var Source []byte
+var Source = bytes.Join([][]byte{base, describe, report, main}, []byte("\n\n"))
 
 // ProgramPath is where the root holds the compiled program.
 const ProgramPath = "/cellblock/repl.pyc"
