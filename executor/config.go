@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/cellblock/cellblock/internal/trace"
 )
 
 // Defaults of a zero Config.
@@ -71,6 +73,11 @@ type Config struct {
 	DetectErrorsInOutput bool
 	// Progress, when set, is told how far the building of a root is.
 	Progress func(stage string, done, total int64)
+	// Trace, when set, records where the time goes.
+	Trace *trace.Trace
+	// RuntimeDir holds the records of living cells; "" means the default of
+	// package nsjail.
+	RuntimeDir string
 }
 
 // SupportedFileTypes are the endings an input file may have.

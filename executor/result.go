@@ -1,6 +1,7 @@
 package executor
 
 import (
+	"io"
 	"time"
 )
 
@@ -31,6 +32,12 @@ type Request struct {
 	CPUTime time.Duration
 	// Stdin is what the program reads; nil means end of file at once.
 	Stdin []byte
+	// StdinReader is read for the program while it runs, instead of Stdin. It
+	// serves one execution of a session; later ones read end of file.
+	StdinReader io.Reader
+	// Finish ends the program as Python does at its end (threads are waited
+	// for, atexit runs); the REPL is of no more use afterwards.
+	Finish bool
 	// Stdout and Stderr, when set, get each piece of output as it arrives;
 	// Result.Output and Result.Stderr are kept as well, up to Config.MaxOutput.
 	Stdout, Stderr func([]byte)

@@ -78,8 +78,8 @@ func procByHelper(pidns *os.File) (int, error) {
 	defer ours.Close()
 	defer theirs.Close()
 	p, err := startInPIDNS(pidns, func() (*os.Process, error) {
-		path := "/proc/self/fd/" + strconv.Itoa(int(programs.init.Fd()))
-		return os.StartProcess(path, []string{"cellblock-init", "proc"}, &os.ProcAttr{Files: []*os.File{nil, nil, nil, theirs}})
+		files := []*os.File{nil, nil, nil, theirs, programs.init}
+		return os.StartProcess("/proc/self/fd/4", []string{"cellblock-init", "proc"}, &os.ProcAttr{Files: files})
 	})
 	if err != nil {
 		return -1, err

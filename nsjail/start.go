@@ -251,12 +251,14 @@ func (c *Cell) clone(programs *sealed, fds *passed, message []byte) error {
 		return hostStep("open", err)
 	}
 	defer filter.Close()
+	fds.add("init", programs.init, false)
 	attr := &os.ProcAttr{
 		Env:   []string{"GOMAXPROCS=1"},
 		Files: append([]*os.File{null, null, null, theirs, filter}, fds.files...),
 		Sys:   c.attributes(),
 	}
-	path := "/proc/self/fd/" + strconv.Itoa(int(programs.init.Fd()))
+	// By its number in the child, where the descriptors are already in place.
+	path := "/proc/self/fd/" + strconv.Itoa(fds.number("init"))
 	fork := func(sysattr *syscall.SysProcAttr) error {
 		attr.Sys = sysattr
 		p, err := os.StartProcess(path, []string{"cellblock-init"}, attr)

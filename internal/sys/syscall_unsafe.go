@@ -219,9 +219,9 @@ func PidfdSignal(pidfd int, sig syscall.Signal) error {
 	return err
 }
 
-// CloseRange closes descriptors first to last.
-func CloseRange(first, last uint) error {
-	_, err := call("close_range", sysCloseRange, uintptr(first), uintptr(last), 0)
+// CloseOnExec marks every descriptor from first on.
+func CloseOnExec(first uint) error {
+	_, err := call("close_range", sysCloseRange, uintptr(first), uintptr(^uint32(0)), 4)
 	return err
 }
 

@@ -120,6 +120,9 @@ func (c *cell) apply(s plan.Step) error {
 	case plan.Capabilities:
 		return keepOnly(s.A)
 	case plan.Exec:
+		if err := sys.CloseOnExec(Filter + 1); err != nil {
+			return err
+		}
 		return sys.ExecFD(s.FD, s.Args, s.Env)
 	}
 	return errors.New("BUG(nsjail): unknown step")

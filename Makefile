@@ -1,0 +1,78 @@
+# Cellblock: `make demo` shows it, `make test` proves it, `make build` gives bin/cellblock.
+# Both of the first two set up what they need (Debian 12 or later, root, Go).
+
+SHELL       := /bin/bash
+GO          ?= go
+BIN         := bin
+NATIVE      := nsjail/native
+DIST        := $(NATIVE)/dist
+VERSION     ?= $(shell git describe --always --dirty 2>/dev/null || echo devel)
+LINT        := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
+
+CFLAGS_REAPER := -static -nostdlib -ffreestanding -fno-stack-protector -fno-pie -no-pie -fcf-protection=none \
+                 -O2 -Wall -Wextra -Werror -Wl,--build-id=none,-z,noseparate-code -s
+CFLAGS_LOCK   := -shared -fPIC -O2 -nostartfiles -nostdlib -fno-stack-protector -Wall -Wextra -Werror -Wl,--build-id=none -s
+
+.PHONY: all build native deps deps-test deps-bench demo test test-unit lint bench generate clean help
+
+all: build
+
+help: ## this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "%-12s %s\n", $$1, $$2}'
+
+# ---- what the machine must have ----
+
+# $(call need,package…): install the Debian packages that are missing.
+define need
+	@missing=""; for p in $(1); do dpkg-query -W -f='$${Status}' $$p 2>/dev/null | grep -q 'ok installed' || missing="$$missing $$p"; done; \
+	if [ -n "$$missing" ]; then echo "installing$$missing"; export DEBIAN_FRONTEND=noninteractive; \
+	  apt-get update -qq && apt-get install -y -qq --no-install-recommends $$missing >/dev/null; fi
+endef
+
+deps: ## compiler and Python
+	$(call need,gcc libc6-dev python3)
+
+deps-demo: deps
+	$(call need,python3-numpy python3-pandas python3-matplotlib python-matplotlib-data)
+
+deps-test: deps-demo
+	$(call need,libseccomp-dev pkg-config libpython3.11-testsuite bubblewrap)
+
+# ---- build ----
+
+native: $(DIST)/init $(DIST)/reaper $(DIST)/lock.so ## the programs that run before or without Go
+
+$(DIST)/reaper: $(NATIVE)/src/reaper.c Makefile
+	gcc $(CFLAGS_REAPER) -o $@ $<
+
+$(DIST)/lock.so: $(NATIVE)/src/lock.c Makefile
+	gcc $(CFLAGS_LOCK) -o $@ $<
+
+$(DIST)/init: $(wildcard cmd/cellblock-init/*.go nsjail/child/*.go nsjail/plan/*.go nsjail/mount/*.go internal/sys/*.go) Makefile
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags='-s -w' -o $@ ./cmd/cellblock-init
+
+build: deps native ## bin/cellblock
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags='-s -w -X github.com/cellblock/cellblock/internal/cli.version=$(VERSION)' -o $(BIN)/cellblock ./cmd/cellblock
+
+generate: ## compile the filters again (needs libseccomp-dev)
+	$(GO) generate ./seccomp
+
+# ---- use ----
+
+demo: deps-demo build ## a pandas script reads a real CSV, plots it, and an attack is refused
+	@bash examples/demo.sh
+
+# ---- prove ----
+
+test: deps-test build lint ## everything, on this machine
+	bash tests/run.sh
+
+lint:
+	$(GO) vet ./...
+	$(GO) run $(LINT) run
+
+bench: deps-test build ## interleaved medians and ratios; ROUNDS=50 ONLY=name,name
+	$(GO) run ./tests/bench $(if $(ROUNDS),-rounds $(ROUNDS)) $(if $(ONLY),-only $(ONLY))
+
+clean:
+	rm -rf $(BIN) $(DIST)/init $(DIST)/reaper $(DIST)/lock.so bench.json

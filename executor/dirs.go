@@ -1,0 +1,82 @@
+package executor
+
+import (
+	"context"
+	"path/filepath"
+
+	"github.com/cellblock/cellblock/internal/workspace"
+	"github.com/cellblock/cellblock/nsjail"
+	"github.com/cellblock/cellblock/rootfs"
+)
+
+// name is what the directory is called in the workspace.
+func (d Dir) name() (string, error) {
+	if d.Name != "" {
+		return workspace.CheckPath(d.Name)
+	}
+	abs, err := filepath.Abs(d.Host)
+	if err != nil {
+		return "", err
+	}
+	return workspace.CheckPath(filepath.Base(abs))
+}
+
+// stage makes the copies of read-only directories that the cell binds.
+func (s *Session) stage(ctx context.Context, dirs []Dir) ([]nsjail.Input, error) {
+	var inputs []nsjail.Input
+	for _, d := range dirs {
+		if !d.ReadOnly {
+			continue
+		}
+		name, err := d.name()
+		if err != nil {
+			return nil, &InvalidError{"directory", d.Host, err.Error()}
+		}
+		state := s.ex.cfg.StateDir
+		if state == "" {
+			if state, err = rootfs.DefaultDir(); err != nil {
+				return nil, err
+			}
+		}
+		store, err := workspace.OpenStage(state)
+		if err != nil {
+			return nil, err
+		}
+		staged, err := store.Add(ctx, d.Host, workspace.Limits{FileBytes: 1 << 40, TotalBytes: 1 << 40, Entries: 1 << 20})
+		if err != nil {
+			return nil, &InvalidError{"directory", d.Host, err.Error()}
+		}
+		s.staged = append(s.staged, staged)
+		inputs = append(inputs, nsjail.Input{Stage: staged.Path, Name: name})
+	}
+	return inputs, nil
+}
+
+// collect queues the other directories for copying, once for a cell.
+func (s *Session) collect(dirs []Dir) ([]*workspace.Tree, error) {
+	var trees []*workspace.Tree
+	for _, d := range dirs {
+		if d.ReadOnly || s.copied[d] {
+			continue
+		}
+		name, err := d.name()
+		if err != nil {
+			return trees, &InvalidError{"directory", d.Host, err.Error()}
+		}
+		tree, err := workspace.CollectTree(d.Host, name, s.ex.copyLimits())
+		if err != nil {
+			return trees, &InvalidError{"directory", d.Host, err.Error()}
+		}
+		trees = append(trees, tree)
+		s.mirror.Queue(tree.Uploads, tree.Dirs)
+		if s.copied == nil {
+			s.copied = map[Dir]bool{}
+		}
+		s.copied[d] = true
+	}
+	return trees, nil
+}
+
+func (e *Executor) copyLimits() workspace.Limits {
+	return workspace.Limits{FileBytes: e.cfg.WorkspaceBytes, TotalBytes: e.cfg.WorkspaceBytes}
+}

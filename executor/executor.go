@@ -1,0 +1,220 @@
+package executor
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+
+	"github.com/cellblock/cellblock/nsjail"
+	"github.com/cellblock/cellblock/validator"
+)
+
+// Executor runs code in sessions. It is safe for concurrent use and ends all
+// its sessions with Close.
+type Executor struct {
+	cfg     Config
+	without []nsjail.Layer
+	root    rootHolder
+	parser  *validator.Resident
+	checker *validator.Validator
+	named   *Manager
+
+	mu       sync.Mutex
+	sessions map[*Session]bool
+	stats    Stats
+	closed   bool
+}
+
+// New checks cfg, removes what executors that no longer live left behind, and
+// returns an Executor. It builds no cell.
+func New(cfg Config) (*Executor, error) {
+	cfg = cfg.withDefaults()
+	if err := cfg.check(); err != nil {
+		return nil, err
+	}
+	without, err := nsjail.ParseLayers(cfg.Without)
+	if err != nil {
+		return nil, &InvalidError{"layer", strings.Join(cfg.Without, ","), err.Error()}
+	}
+	if _, err := nsjail.Sweep(cfg.RuntimeDir); err != nil {
+		return nil, fmt.Errorf("cannot remove what earlier cells left behind: %w", err)
+	}
+	e := &Executor{cfg: cfg, without: without, sessions: map[*Session]bool{}}
+	e.parser = validator.NewResident(e.startParser)
+	e.checker = validator.New(e.parser)
+	e.named = &Manager{ex: e, sessions: map[string]*Session{}}
+	return e, nil
+}
+
+// check is what a Config must keep to.
+func (c Config) check() error {
+	bad := func(what string, got any, why string) error {
+		return &InvalidError{what, fmt.Sprint(got), why}
+	}
+	switch {
+	case c.Timeout < 0:
+		return bad("timeout", c.Timeout, "it must not be negative")
+	case c.CPUTime < 0:
+		return bad("CPU time", c.CPUTime, "it must not be negative")
+	case c.MaxMemoryMB < MinMemoryMB:
+		return bad("memory limit", fmt.Sprintf("%d MB", c.MaxMemoryMB), fmt.Sprintf("Python needs at least %d MB", MinMemoryMB))
+	case c.CPUs < 0.01:
+		return bad("CPU quota", c.CPUs, "it must be at least 0.01")
+	case c.PIDs < 2:
+		return bad("process limit", c.PIDs, "a cell needs at least 2: its PID 1 and Python")
+	case c.WorkspaceBytes < 64<<10:
+		return bad("workspace size", c.WorkspaceBytes, "it must be at least 64 KiB")
+	case c.WorkspaceFiles < 16:
+		return bad("workspace file limit", c.WorkspaceFiles, "it must be at least 16")
+	}
+	for name, value := range c.Env {
+		if name == "" || strings.ContainsAny(name, "=\x00") || strings.Contains(value, "\x00") {
+			return bad("environment variable", name+"="+value, "a name without = and no NUL bytes are needed")
+		}
+		if strings.HasPrefix(name, "LD_") {
+			return bad("environment variable", name, "what ld.so reads is the sandbox's own")
+		}
+	}
+	return nil
+}
+
+// MinMemoryMB is the smallest memory limit in which Python starts.
+const MinMemoryMB = 32
+
+// Config returns the configuration with its defaults filled in.
+func (e *Executor) Config() Config { return e.cfg }
+
+// Execute runs one request. With a session id its variables and files live on
+// (see Config.OneShot); without one its cell is gone afterwards and nothing is
+// left on the host. Errors are those of Session.Execute.
+func (e *Executor) Execute(ctx context.Context, r Request) (Result, error) {
+	if err := r.check(); err != nil {
+		return Result{}, err
+	}
+	if r.SessionID != "" && !e.cfg.OneShot {
+		s, err := e.named.GetOrCreate(r.SessionID, "")
+		if err != nil {
+			return Result{}, err
+		}
+		return e.count(s.Execute(ctx, r))
+	}
+	o := SessionOptions{ID: r.SessionID, Dirs: r.Dirs}
+	if r.SessionID != "" {
+		o.Folder = e.cfg.GetExecutionDir(r.SessionID)
+	}
+	r.Dirs, r.Finish = nil, true
+	s, err := e.NewSession(ctx, o)
+	if err != nil {
+		return Result{}, err
+	}
+	result, err := e.count(s.Execute(ctx, r))
+	if cerr := s.Close(); err == nil && cerr != nil {
+		err = fmt.Errorf("cannot end the cell: %w", cerr)
+	}
+	return result, err
+}
+
+// count keeps the figures of Stats, and applies what is an option of the
+// whole executor.
+func (e *Executor) count(r Result, err error) (Result, error) {
+	if e.cfg.DetectErrorsInOutput && err == nil {
+		detectErrors(&r)
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.stats.Executions++
+	if err != nil || !r.Success {
+		e.stats.Failures++
+	}
+	return r, err
+}
+
+// adopt notes a session, to be ended with the executor.
+func (e *Executor) adopt(s *Session) error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.closed {
+		return ErrClosed
+	}
+	e.sessions[s] = true
+	return nil
+}
+
+func (e *Executor) drop(s *Session) {
+	e.mu.Lock()
+	delete(e.sessions, s)
+	e.mu.Unlock()
+}
+
+// CleanupSession ends the session's REPL and cell and forgets what was cached
+// of it. Its folder stays. An id that is not known is no error.
+func (e *Executor) CleanupSession(id string) error { return e.named.CleanupSession(id) }
+
+// ValidateFileType says whether the file's ending is one of
+// SupportedFileTypes.
+func (e *Executor) ValidateFileType(path string) bool { return e.cfg.IsFileTypeSupported(path) }
+
+// Stats counts what an executor did.
+type Stats struct {
+	Config            Config       `json:"config"`
+	FileCacheSessions int          `json:"file_cache_sessions"` // sessions that remember input files
+	REPLStats         ManagerStats `json:"repl_stats"`
+	Executions        int64        `json:"executions"`
+	Failures          int64        `json:"failures"`
+}
+
+// Stats returns the figures so far.
+func (e *Executor) Stats() Stats {
+	repls := e.named.Stats()
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	s := e.stats
+	s.Config, s.REPLStats, s.FileCacheSessions = e.cfg, repls, repls.ActiveSessions
+	return s
+}
+
+// Manager is the keeper of the sessions that Execute names.
+func (e *Executor) Manager() *Manager { return e.named }
+
+// Close ends every session. It is safe to call again.
+func (e *Executor) Close() error {
+	e.mu.Lock()
+	e.closed = true
+	var open []*Session
+	for s := range e.sessions {
+		open = append(open, s)
+	}
+	e.mu.Unlock()
+	var wg sync.WaitGroup
+	errs := make([]error, len(open))
+	for i, s := range open {
+		wg.Go(func() { errs[i] = s.Close() })
+	}
+	e.parser.Close()
+	wg.Wait()
+	e.root.close()
+	for _, err := range errs {
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// folder is where a session's files are on the host, as an absolute path.
+func (e *Executor) folder(id, dir string) (string, error) {
+	if dir == "" {
+		dir = e.cfg.GetExecutionDir(id)
+	}
+	abs, err := filepath.Abs(dir)
+	if err != nil {
+		return "", err
+	}
+	if st, err := os.Lstat(abs); err == nil && !st.IsDir() {
+		return "", &InvalidError{"session folder", dir, "it is not a directory"}
+	}
+	return abs, nil
+}

@@ -1,0 +1,61 @@
+package executor
+
+import (
+	"regexp"
+	"strings"
+)
+
+// hints say, in one line, what to do where a failure is the sandbox's doing.
+// The first that fits is taken.
+var hints = []struct {
+	name  string         // of the exception; "" fits any
+	value *regexp.Regexp // of the exception or the error; nil fits any
+	text  string
+}{
+	{"ModuleNotFoundError", regexp.MustCompile(`No module named '(pip|ensurepip|venv)'`), "Packages cannot be installed inside the sandbox: name them when the root is built (--with NAME, or --venv DIR)."},
+	{"ModuleNotFoundError", regexp.MustCompile(`No module named`), "The module is not in the sandbox's root: add it with --with NAME (installed on the host) or --venv DIR."},
+	{"", regexp.MustCompile(`Address family not supported|URLError|gaierror|name resolution|NameResolution`), "The sandbox has no network: give the data as files (--file, input_files)."},
+	{"PermissionError", regexp.MustCompile(`\[Errno 1\].*(bin/|fork_exec|posix_spawn|exec|'[^']*')|Operation not permitted`), "The sandbox starts no other programs (no subprocess, os.system, multiprocessing spawn): do it in Python, or with multiprocessing's fork."},
+	{"OSError", regexp.MustCompile(`\[Errno 28\]|No space left`), "The workspace is full: raise --workspace-size, or delete files."},
+	{"OSError", regexp.MustCompile(`\[Errno 30\]|Read-only file system`), "Only the workspace (the working directory) and /tmp can be written to."},
+	{"MemoryError", nil, "The session's memory limit was reached: raise it with --memory, or work in smaller pieces."},
+	{"RuntimeError", regexp.MustCompile(`can't start new thread`), "The session's limit of processes and threads was reached: raise it with --pids."},
+	{"BlockingIOError", regexp.MustCompile(`\[Errno 11\]`), "The session's limit of processes and threads was reached: raise it with --pids."},
+}
+
+func hint(x *run, r *Result) string {
+	switch r.Verdict {
+	case VerdictOutOfMemory:
+		return "Raise the limit with --memory, or work in smaller pieces; files in the workspace and in /tmp count too."
+	case VerdictTimeout:
+		return "Raise the limit with --timeout."
+	case VerdictSyntaxError:
+		return magicHint(x.r.Code)
+	}
+	if r.Exception == nil {
+		return ""
+	}
+	for _, h := range hints {
+		if h.name != "" && h.name != r.Exception.Name {
+			continue
+		}
+		if h.value == nil || h.value.MatchString(r.Exception.Value) || h.value.MatchString(r.Exception.Name) {
+			return h.text
+		}
+	}
+	return ""
+}
+
+func magicHint(code string) string {
+	for line := range strings.Lines(code) {
+		switch line = strings.TrimSpace(line); {
+		case strings.HasPrefix(line, "!pip"), strings.HasPrefix(line, "%pip"), strings.HasPrefix(line, "pip install"):
+			return "Packages cannot be installed inside the sandbox: name them when the root is built (--with NAME, or --venv DIR)."
+		case strings.HasPrefix(line, "!"):
+			return "Shell commands (!…) are no Python, and the sandbox starts no other programs."
+		case strings.HasPrefix(line, "%"):
+			return "Magics (%…) belong to IPython; this is plain Python."
+		}
+	}
+	return ""
+}

@@ -1,0 +1,48 @@
+package executor
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"strconv"
+
+	"github.com/cellblock/cellblock/cgroup"
+	"github.com/cellblock/cellblock/internal/sys"
+)
+
+// reserve is kept below the group's limit, for page tables and the kernel's
+// own objects, which RLIMIT_DATA does not count.
+const reserve = 16 << 20
+
+// limitData makes growth end as MemoryError before the group's limit makes it
+// an OOM kill. RLIMIT_DATA counts virtual memory, so it is set when the REPL is
+// ready and starts from what that has mapped already.
+func limitData(pid int, g *cgroup.Group, limit int64) error {
+	stats, err := g.Stats()
+	if err != nil {
+		return err
+	}
+	mapped, err := vmData(pid)
+	if err != nil {
+		return err
+	}
+	data := uint64(mapped + max(limit-stats.Memory-reserve, 8<<20))
+	if _, err := sys.Prlimit(pid, sys.RlimitData, &sys.Rlimit{Soft: data, Hard: data}); err != nil {
+		return fmt.Errorf("cannot limit the REPL's memory: %w", err)
+	}
+	return nil
+}
+
+func vmData(pid int) (int64, error) {
+	status, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/status")
+	if err != nil {
+		return 0, err
+	}
+	_, rest, ok := bytes.Cut(status, []byte("\nVmData:"))
+	if !ok {
+		return 0, fmt.Errorf("the kernel tells no VmData of process %d", pid)
+	}
+	line, _, _ := bytes.Cut(rest, []byte("\n"))
+	kb, err := strconv.ParseInt(string(bytes.TrimSpace(bytes.TrimSuffix(bytes.TrimSpace(line), []byte("kB")))), 10, 64)
+	return kb << 10, err
+}

@@ -1,0 +1,361 @@
+package executor
+
+import (
+	"context"
+	"errors"
+	"io"
+	"maps"
+	"slices"
+	"syscall"
+	"time"
+
+	"github.com/cellblock/cellblock/cgroup"
+	"github.com/cellblock/cellblock/internal/repl"
+	"github.com/cellblock/cellblock/internal/workspace"
+	"github.com/cellblock/cellblock/nsjail"
+)
+
+// grace is how long interrupted code has until it is killed.
+const grace = 2 * time.Second
+
+// floodFactor times MaxOutput is what an execution may print in all before it
+// is stopped; what is above MaxOutput is counted and thrown away.
+const floodFactor = 256
+
+// Execute runs one request in the session: files in, code, files out, result.
+//
+// The error is not nil when nothing can be said of the code: the request is
+// invalid (*InvalidError), the cell could not be built (*nsjail.StepError,
+// *nsjail.MissingError, *nsjail.PostureError, errors of package rootfs), the
+// session is closed (ErrClosed), or ctx ended first. Whatever the code did is
+// in the Result.
+func (s *Session) Execute(ctx context.Context, r Request) (Result, error) {
+	if err := r.check(); err != nil {
+		return Result{}, err
+	}
+	if err := s.take(ctx); err != nil {
+		return Result{}, err
+	}
+	defer s.give()
+	if r.Validate {
+		refused, err := s.ex.refuse(ctx, r)
+		if err != nil || refused != nil {
+			return s.refused(refused), err
+		}
+	}
+	if err := s.ready(ctx, r.Dirs); err != nil {
+		return Result{}, err
+	}
+	trees, err := s.bringIn(ctx, r)
+	for _, t := range trees {
+		defer t.Close()
+	}
+	if err != nil {
+		return Result{}, err
+	}
+	s.execution++
+	run := s.newRun(r)
+	run.start()
+	run.watch(ctx)
+	run.settle()
+	s.ex.cfg.Trace.Mark("code ran")
+	result := run.result()
+	if err := s.bringOut(ctx, r, run, &result); err != nil {
+		return result, err
+	}
+	s.ex.cfg.Trace.Mark("files brought out")
+	if errors.Is(run.cause, context.Canceled) {
+		return result, ctx.Err()
+	}
+	return result, nil
+}
+
+// run is one execution under way.
+type run struct {
+	s       *Session
+	r       Request
+	name    string
+	timeout time.Duration
+	cpuTime time.Duration
+
+	out, err stream
+	flood    chan struct{}
+	before   cgroup.Stats
+	reset    bool
+	began    time.Time
+	took     time.Duration
+
+	done  chan outcome
+	reply *repl.Reply // nil when the REPL did not answer
+	fault error       // why it did not
+
+	verdict Verdict // decided by the host; "" leaves it to the reply
+	cause   error
+	lost    bool // the REPL is gone
+	died    bool // by itself, or by a signal that was not ours
+	exit    nsjail.Exit
+	after   cgroup.Stats
+	oom     bool
+}
+
+// outcome is what the control channel gave.
+type outcome struct {
+	reply repl.Reply
+	err   error
+}
+
+func (s *Session) newRun(r Request) *run {
+	cfg := s.ex.cfg
+	x := &run{s: s, r: r, name: scriptName(r), timeout: cfg.Timeout, cpuTime: cfg.CPUTime, flood: make(chan struct{}, 2), done: make(chan outcome, 1)}
+	if r.Timeout != 0 {
+		x.timeout = r.Timeout
+	}
+	if r.CPUTime != 0 {
+		x.cpuTime = r.CPUTime
+	}
+	over := func() { x.flood <- struct{}{} }
+	limit := int64(0)
+	if cfg.MaxOutput > 0 {
+		limit = cfg.MaxOutput * floodFactor
+	}
+	x.out = stream{file: s.proc.Stdout, keep: max(cfg.MaxOutput, 0), limit: limit, over: over, tee: r.Stdout}
+	x.err = stream{file: s.proc.Stderr, keep: max(cfg.MaxOutput, 0), limit: limit, over: over, tee: r.Stderr}
+	if r.Stdout != nil {
+		x.out.limit = 0 // passed on, not kept: nothing to protect
+	}
+	if r.Stderr != nil {
+		x.err.limit = 0
+	}
+	return x
+}
+
+func scriptName(r Request) string {
+	switch {
+	case r.Filename != "":
+		return r.Filename
+	case r.StageName != "":
+		return "script_" + r.StageName + ".py"
+	}
+	return "script.py"
+}
+
+func (x *run) start() {
+	s := x.s
+	if g := s.cell.Group(); g != nil {
+		x.reset, _ = g.ResetPeak()
+		x.before, _ = g.Stats()
+	}
+	x.out.start()
+	x.err.start()
+	request := repl.Request{
+		Code: x.r.Code, Filename: x.name, Module: x.r.Module, Argv: x.r.Argv, Stdin: x.r.Stdin,
+		Script: x.r.Script, Fresh: x.r.FreshNamespace, Finish: x.r.Finish,
+		Save: s.folder != nil && x.r.Filename == "" && x.r.Module == "",
+	}
+	if x.r.StdinReader != nil {
+		request.LiveStdin = true
+		go func(to io.WriteCloser) {
+			io.Copy(to, x.r.StdinReader)
+			to.Close()
+		}(s.proc.Stdin)
+	}
+	x.began = time.Now()
+	conn := s.conn
+	go func() {
+		reply, err := conn.Exec(context.Background(), request)
+		x.done <- outcome{reply, err}
+	}()
+}
+
+// watch waits for the reply, and for whatever ends the code before it comes.
+// The host decides: each case is an observation of its own clock, of the
+// kernel, or of its caller.
+func (x *run) watch(ctx context.Context) {
+	wall := time.NewTimer(x.timeout)
+	defer wall.Stop()
+	kill := time.NewTimer(time.Hour)
+	kill.Stop()
+	defer kill.Stop()
+	cpu := x.cpuTimer()
+	defer cpu.Stop()
+	recheck := time.NewTimer(time.Hour)
+	recheck.Stop()
+	defer recheck.Stop()
+	var memory <-chan struct{}
+	if g := x.s.cell.Group(); g != nil {
+		memory = g.OOM()
+	}
+	cancelled, ended := ctx.Done(), x.s.proc.Ended()
+	// stop interrupts once; code that goes on after the grace period is killed.
+	stop := func(v Verdict, cause error) {
+		if x.verdict != "" {
+			return
+		}
+		x.verdict, x.cause = v, cause
+		x.s.proc.Signal(syscall.SIGINT)
+		kill.Reset(grace)
+	}
+	for {
+		select {
+		case o := <-x.done:
+			x.took = time.Since(x.began)
+			if o.err == nil {
+				x.reply = &o.reply
+			} else {
+				x.fault = o.err
+			}
+			return
+		case <-wall.C:
+			stop(VerdictTimeout, nil)
+		case <-cpu.C:
+			if used := x.cpuUsed(); used >= x.cpuTime {
+				stop(VerdictCPUTime, nil)
+			} else {
+				cpu.Reset(x.cpuWait(used))
+			}
+		case <-x.flood:
+			stop(VerdictOutputLimit, nil)
+		case <-memory:
+			// The event comes before the kill, and also for a group above ours.
+			recheck.Reset(time.Millisecond)
+		case <-recheck.C:
+			switch stats, err := x.s.cell.Group().Stats(); {
+			case err == nil && stats.OOMKills > x.before.OOMKills:
+				x.oom = true
+				x.kill()
+			case err == nil && stats.UnderOOM:
+				recheck.Reset(5 * time.Millisecond)
+			}
+		case <-ended:
+			// Its children may hold the channel open: it ends with them.
+			ended = nil
+			x.died = !x.lost
+			x.kill()
+		case <-kill.C:
+			x.kill()
+		case <-cancelled:
+			cancelled = nil
+			stop(VerdictKilled, context.Canceled)
+		}
+	}
+}
+
+// kill ends all code of the cell; the control channel's end follows.
+func (x *run) kill() {
+	x.lost = true
+	ctx, cancel := context.WithTimeout(context.Background(), readyTime)
+	defer cancel()
+	if err := x.s.cell.KillCode(ctx); err != nil {
+		x.s.cell.Close()
+	}
+}
+
+// settle takes what is still to be had: the rest of the output, how a REPL
+// that is gone ended, the figures.
+func (x *run) settle() {
+	s := x.s
+	if x.fault != nil {
+		x.awaitEnd()
+		x.kill() // also what it left behind
+		<-s.proc.Ended()
+		x.exit = s.proc.Exit()
+	}
+	x.out.finish()
+	x.err.finish()
+	if g := s.cell.Group(); g != nil {
+		x.after, _ = g.Stats()
+		x.oom = x.oom || x.after.OOMKills > x.before.OOMKills
+	}
+	if x.oom && !x.lost {
+		// The kernel took a child and not the REPL: nothing can be said of the
+		// state of the code any more.
+		x.kill()
+	}
+	if x.r.Finish {
+		x.lost = true
+	}
+	if x.lost {
+		s.endREPL()
+	}
+}
+
+// awaitEnd gives a REPL whose channel is at its end a moment to be reaped, to
+// tell one that died from one that only closed its channel.
+func (x *run) awaitEnd() {
+	if x.lost || !errors.Is(x.fault, repl.ErrClosed) {
+		return
+	}
+	wait := time.NewTimer(200 * time.Millisecond)
+	defer wait.Stop()
+	select {
+	case <-x.s.proc.Ended():
+		x.died = true
+	case <-wait.C:
+	}
+}
+
+func (x *run) cpuTimer() *time.Timer {
+	if x.cpuTime == 0 || x.s.cell.Group() == nil {
+		t := time.NewTimer(time.Hour)
+		t.Stop()
+		return t
+	}
+	return time.NewTimer(x.cpuWait(0))
+}
+
+// cpuWait is the soonest that the rest of the CPU time can be used up.
+func (x *run) cpuWait(used time.Duration) time.Duration {
+	rest := float64(x.cpuTime-used) / max(x.s.ex.cfg.CPUs, 1)
+	return max(time.Duration(rest), time.Millisecond)
+}
+
+func (x *run) cpuUsed() time.Duration {
+	stats, err := x.s.cell.Group().Stats()
+	if err != nil {
+		return 0
+	}
+	return stats.CPU - x.before.CPU
+}
+
+// bringIn puts the request's files where the code finds them.
+func (s *Session) bringIn(ctx context.Context, r Request) ([]*workspace.Tree, error) {
+	for _, host := range slices.Sorted(maps.Keys(r.InputFiles)) {
+		if err := s.mirror.Place(ctx, host, r.InputFiles[host]); err != nil {
+			return nil, &InvalidError{"input file", host, err.Error()}
+		}
+	}
+	trees, err := s.collect(append(append([]Dir{}, s.options.Dirs...), r.Dirs...))
+	if err != nil {
+		return trees, err
+	}
+	_, err = s.mirror.Push(ctx, s.cell)
+	return trees, err
+}
+
+// bringOut carries what the code did to its files to the host.
+func (s *Session) bringOut(ctx context.Context, r Request, x *run, result *Result) error {
+	if s.mirror == nil {
+		return nil
+	}
+	changes, err := s.mirror.Pull(ctx)
+	for _, c := range changes {
+		if c.Path == x.name && r.Filename == "" {
+			continue // the script itself
+		}
+		result.Files = append(result.Files, FileChange{Path: text(c.Path), Size: c.Size, Change: string(c.Kind)})
+	}
+	for _, p := range workspace.CreatedFiles(changes) {
+		result.CreatedFiles = append(result.CreatedFiles, text(p))
+	}
+	if err != nil || r.Collect == "" {
+		return err
+	}
+	dest, err := workspace.OpenFolder(r.Collect)
+	if err != nil {
+		return &InvalidError{"output directory", r.Collect, err.Error()}
+	}
+	defer dest.Close()
+	wanted := slices.DeleteFunc(slices.Clone(changes), func(c workspace.Change) bool { return c.Kind == workspace.Deleted })
+	_, err = s.work.CopyOut(ctx, wanted, dest, s.ex.copyLimits())
+	return err
+}

@@ -1,0 +1,340 @@
+package executor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/cellblock/cellblock/cgroup"
+	"github.com/cellblock/cellblock/internal/repl"
+	"github.com/cellblock/cellblock/internal/workspace"
+	"github.com/cellblock/cellblock/nsjail"
+	"github.com/cellblock/cellblock/rootfs"
+)
+
+// readyTime bounds the start of a REPL. Python takes some 10 ms; a machine
+// that is short of everything takes longer.
+const readyTime = 30 * time.Second
+
+// SessionOptions say what a session is beyond its executor's Config.
+type SessionOptions struct {
+	// ID appears in results; it need not be unique.
+	ID string
+	// Folder on the host mirrors the workspace; "" means none.
+	Folder string
+	// Dirs are given to the cell when it starts.
+	Dirs []Dir
+}
+
+// Session is a cell with a REPL and a workspace. Its executions are
+// serialised: it is safe for concurrent use, and a call that waits for its
+// turn honours its context.
+type Session struct {
+	ex      *Executor
+	options SessionOptions
+	turn    chan struct{} // holds one token while nobody executes
+
+	// What follows belongs to who holds the turn.
+	root      *rootfs.Root
+	cell      *nsjail.Cell
+	staged    []*workspace.Staged
+	work      *workspace.Dir
+	folder    *workspace.Dir
+	mirror    *workspace.Mirror
+	conn      *repl.Conn
+	execution int
+	copied    map[Dir]bool // directories that the cell has
+
+	mu     sync.Mutex
+	proc   *nsjail.Process // nil while there is no REPL
+	closed bool
+	living *nsjail.Cell // cell, for Close from another goroutine
+}
+
+// NewSession makes a session. Its cell is built by the first execution.
+func (e *Executor) NewSession(ctx context.Context, o SessionOptions) (*Session, error) {
+	if o.ID != "" && !sessionIDs.MatchString(o.ID) {
+		return nil, Request{SessionID: o.ID}.check()
+	}
+	s := &Session{ex: e, options: o, turn: make(chan struct{}, 1)}
+	s.turn <- struct{}{}
+	if err := e.adopt(s); err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+// take waits for the session's turn.
+func (s *Session) take(ctx context.Context) error {
+	select {
+	case <-s.turn:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	s.mu.Lock()
+	closed := s.closed
+	s.mu.Unlock()
+	if closed {
+		s.give()
+		return ErrClosed
+	}
+	return nil
+}
+
+func (s *Session) give() { s.turn <- struct{}{} }
+
+// ready makes sure that the session has a cell with a checked REPL in it.
+func (s *Session) ready(ctx context.Context, dirs []Dir) error {
+	if s.cell != nil {
+		select {
+		case <-s.cell.Ended():
+			s.endCell()
+		default:
+		}
+	}
+	if s.cell == nil {
+		if err := s.startCell(ctx, dirs); err != nil {
+			s.endCell()
+			return err
+		}
+	}
+	if s.conn == nil {
+		if err := s.startREPL(ctx); err != nil {
+			s.endCell()
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *Session) startCell(ctx context.Context, dirs []Dir) (err error) {
+	cfg := s.ex.cfg
+	if s.root, err = s.ex.root.get(ctx, cfg); err != nil {
+		return err
+	}
+	cfg.Trace.Mark("root found")
+	inputs, err := s.stage(ctx, append(append([]Dir{}, s.options.Dirs...), dirs...))
+	if err != nil {
+		return err
+	}
+	cell, err := nsjail.Start(ctx, nsjail.Spec{
+		Root:           s.root.Dir,
+		Python:         s.root.Python,
+		Args:           repl.Bootstrap(s.root.SysPath),
+		Env:            environ(cfg.Env),
+		Limits:         cgroup.Limits{MemoryBytes: int64(cfg.MaxMemoryMB) << 20, PIDs: int64(cfg.PIDs), CPUs: cfg.CPUs},
+		CgroupParent:   cfg.CgroupParent,
+		WorkspaceBytes: cfg.WorkspaceBytes,
+		WorkspaceFiles: cfg.WorkspaceFiles,
+		Inputs:         inputs,
+		Without:        s.ex.without,
+		RuntimeDir:     cfg.RuntimeDir,
+		Trace:          cfg.Trace,
+	})
+	if err != nil {
+		return err
+	}
+	s.mu.Lock()
+	s.cell, s.living = cell, cell
+	closed := s.closed
+	s.mu.Unlock()
+	if closed {
+		return ErrClosed
+	}
+	if s.work, err = workspace.Open(int(cell.Workspace().Fd())); err != nil {
+		return err
+	}
+	if s.options.Folder != "" {
+		if s.folder, err = workspace.OpenFolder(s.options.Folder); err != nil {
+			return err
+		}
+	}
+	s.mirror, err = workspace.NewMirror(s.work, s.folder, s.ex.copyLimits())
+	return err
+}
+
+// startREPL starts a Python in the cell and hands it over only when the kernel
+// says of it what the cell promises.
+func (s *Session) startREPL(ctx context.Context) error {
+	cfg := s.ex.cfg
+	proc, err := s.cell.StartREPL(ctx)
+	if err != nil {
+		return err
+	}
+	s.mu.Lock()
+	s.proc = proc
+	s.mu.Unlock()
+	cfg.Trace.Mark("python exec'ed")
+	if s.conn, err = repl.FromFile(proc.Control); err != nil {
+		return err
+	}
+	rctx, cancel := context.WithTimeout(ctx, readyTime)
+	defer cancel()
+	if _, err := s.conn.Ready(rctx); err != nil {
+		return s.startFailure(err)
+	}
+	cfg.Trace.Mark("REPL ready")
+	if s.cell.Group() != nil {
+		if err := limitData(proc.PID, s.cell.Group(), int64(cfg.MaxMemoryMB)<<20); err != nil {
+			return err
+		}
+	}
+	err = s.cell.CheckPosture(proc)
+	cfg.Trace.Mark("posture checked")
+	return err
+}
+
+// startFailure says why a REPL did not get ready.
+func (s *Session) startFailure(err error) error {
+	wait := time.NewTimer(time.Second)
+	defer wait.Stop()
+	select {
+	case <-s.proc.Ended():
+		out := stream{file: s.proc.Stderr, keep: 4096}
+		out.start()
+		out.finish()
+		err = fmt.Errorf("Python ended before it was ready (%s): %s", describe(s.proc.Exit().Status), out.kept)
+	case <-wait.C:
+	}
+	return fmt.Errorf("cannot start Python in the cell: %w", err)
+}
+
+// endREPL kills what runs in the cell and forgets its REPL. The cell and its
+// workspace stay.
+func (s *Session) endREPL() {
+	ctx, cancel := context.WithTimeout(context.Background(), readyTime)
+	defer cancel()
+	if s.cell != nil {
+		if err := s.cell.KillCode(ctx); err != nil && !errors.Is(err, nsjail.ErrClosed) {
+			s.endCell()
+			return
+		}
+	}
+	s.dropREPL()
+}
+
+func (s *Session) dropREPL() {
+	if s.conn != nil {
+		s.conn.Close()
+		s.conn = nil
+	}
+	s.mu.Lock()
+	proc := s.proc
+	s.proc = nil
+	s.mu.Unlock()
+	if proc != nil {
+		proc.Close()
+	}
+}
+
+// endCell ends all. The folder on the host stays.
+func (s *Session) endCell() error {
+	var err error
+	s.mu.Lock()
+	cell := s.cell
+	s.cell, s.living = nil, nil
+	s.mu.Unlock()
+	if cell != nil {
+		err = cell.Close()
+	}
+	s.dropREPL()
+	for _, d := range []*workspace.Dir{s.work, s.folder} {
+		if d != nil {
+			d.Close()
+		}
+	}
+	s.work, s.folder, s.mirror, s.copied = nil, nil, nil, nil
+	for _, st := range s.staged {
+		st.Close()
+	}
+	s.staged = nil
+	return err
+}
+
+// Interrupt sends the code that runs a KeyboardInterrupt. The namespace lives
+// on. It does nothing when no code runs.
+func (s *Session) Interrupt() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.proc == nil {
+		return nil
+	}
+	return s.proc.Signal(syscall.SIGINT)
+}
+
+// Complete returns the names that text can be completed to.
+func (s *Session) Complete(ctx context.Context, text string) ([]string, error) {
+	if err := s.take(ctx); err != nil {
+		return nil, err
+	}
+	defer s.give()
+	if err := s.ready(ctx, nil); err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+	defer cancel()
+	names, err := s.conn.Complete(ctx, text)
+	if err != nil {
+		// The channel is of no more use: completion ran code that hangs.
+		s.endREPL()
+	}
+	return names, err
+}
+
+// Check says whether source, as typed so far, is "complete", "incomplete" or
+// "invalid".
+func (s *Session) Check(ctx context.Context, source string) (string, error) {
+	if err := s.take(ctx); err != nil {
+		return "", err
+	}
+	defer s.give()
+	if err := s.ready(ctx, nil); err != nil {
+		return "", err
+	}
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+	defer cancel()
+	state, err := s.conn.Check(ctx, source)
+	if err != nil {
+		s.endREPL()
+	}
+	return state, err
+}
+
+// Alive says whether the session has a REPL whose namespace lives.
+func (s *Session) Alive() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.proc == nil {
+		return false
+	}
+	select {
+	case <-s.proc.Ended():
+		return false
+	default:
+		return true
+	}
+}
+
+// Close ends the session's cell, also in the middle of an execution, and
+// returns when nothing of it is left but the folder.
+func (s *Session) Close() error {
+	s.mu.Lock()
+	if s.closed {
+		s.mu.Unlock()
+		return nil
+	}
+	s.closed = true
+	cell := s.living
+	s.mu.Unlock()
+	if cell != nil {
+		cell.Close() // what waits for the code returns
+	}
+	<-s.turn
+	err := s.endCell()
+	s.give()
+	s.ex.drop(s)
+	return err
+}

@@ -1,0 +1,103 @@
+package executor
+
+import (
+	"context"
+	"fmt"
+	"os"
+
+	"github.com/cellblock/cellblock/cgroup"
+	"github.com/cellblock/cellblock/nsjail"
+	"github.com/cellblock/cellblock/validator"
+)
+
+// ValidateImports looks at code and says whether the validator finds nothing
+// to object to. It is a lint and never the boundary.
+func (e *Executor) ValidateImports(ctx context.Context, code string) (bool, []Issue, error) {
+	return e.checker.Validate(ctx, []byte(code))
+}
+
+// Validator is the one that ValidateImports and Request.Validate use, with
+// AddBlockedImport, RemoveBlockedImport and IsBlocked.
+func (e *Executor) Validator() *validator.Validator { return e.checker }
+
+// refuse gives the issues that keep a request from running; nil when none do.
+func (e *Executor) refuse(ctx context.Context, r Request) ([]Issue, error) {
+	valid, issues, err := e.checker.Validate(ctx, []byte(r.Code))
+	if err != nil || valid {
+		return nil, err
+	}
+	return issues, nil
+}
+
+// refused is the Result of a request that the validator stopped.
+func (s *Session) refused(issues []Issue) Result {
+	r := Result{Namespace: map[string]Variable{}, CreatedFiles: []string{}, Files: []FileChange{}, Verdict: VerdictRefused, ReturnCode: -1, Issues: issues}
+	r.Session = SessionResult{ID: s.options.ID, Execution: s.execution}
+	message := "Refused by the validator"
+	for i, issue := range issues {
+		sep := "; "
+		if i == 0 {
+			sep = ": "
+		}
+		message += fmt.Sprintf("%s%s (line %d)", sep, issue.Message, issue.Line)
+	}
+	r.Error = &message
+	return r
+}
+
+// parserLimits are those of the cell in which source is parsed.
+var parserLimits = cgroup.Limits{MemoryBytes: 256 << 20, PIDs: 8, CPUs: 1}
+
+// parserCell is the validator's process: closing it ends its cell.
+type parserCell struct {
+	*os.File
+	cell *nsjail.Cell
+	proc *nsjail.Process
+}
+
+func (p *parserCell) Close() error {
+	err := p.cell.Close()
+	p.proc.Close()
+	return err
+}
+
+// startParser starts the reader of syntax trees in a cell of its own, and
+// checks its posture once it has shown, by an answer, that it is past its lock.
+func (e *Executor) startParser(ctx context.Context) (_ validator.Conn, err error) {
+	root, err := e.root.get(ctx, e.cfg)
+	if err != nil {
+		return nil, err
+	}
+	cell, err := nsjail.Start(ctx, nsjail.Spec{
+		Root:           root.Dir,
+		Python:         root.Python,
+		Args:           []string{"-I", "-S", "-B", "-X", "utf8", factsPath},
+		Env:            environ(nil),
+		Limits:         parserLimits,
+		CgroupParent:   e.cfg.CgroupParent,
+		WorkspaceBytes: 1 << 20,
+		WorkspaceFiles: 16,
+		Without:        e.without,
+		RuntimeDir:     e.cfg.RuntimeDir,
+	})
+	if err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			cell.Close()
+		}
+	}()
+	proc, err := cell.StartREPL(ctx)
+	if err != nil {
+		return nil, err
+	}
+	conn := &parserCell{File: proc.Control, cell: cell, proc: proc}
+	if _, err := validator.NewPipe(conn).Facts(ctx, nil); err != nil {
+		return nil, fmt.Errorf("the parser does not answer: %w", err)
+	}
+	if err := cell.CheckPosture(proc); err != nil {
+		return nil, err
+	}
+	return conn, nil
+}
