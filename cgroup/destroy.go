@@ -17,12 +17,14 @@ import (
 
 // Destroy kills what is in the group and removes it. It returns when the group
 // is gone, or with what kept it when ctx ends; it can then be called again. No
-// other method does anything from the first call on.
+// other method does anything from the first call on. An error about a thread
+// that could not return from Start comes after the group is gone.
 func (g *Group) Destroy(ctx context.Context) error {
 	g.life.Lock()
 	defer g.life.Unlock()
 	if !g.dying {
 		g.dying = true
+		g.visitors.Wait() // at most for the slice of another thread
 		// Before the removal, which would wake the watch for nothing.
 		g.events.stop()
 		g.figures.close()
@@ -35,7 +37,9 @@ func (g *Group) Destroy(ctx context.Context) error {
 		syscall.Close(g.dirFD)
 		g.dirFD = -1
 	}
-	return nil
+	strayed := g.visitors.strayed
+	g.visitors.strayed = nil
+	return strayed
 }
 
 // undo removes what a failed Create had made; nothing can be inside.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"runtime"
+	"slices"
 	"sync"
 	"syscall"
 
@@ -22,8 +23,9 @@ type Group struct {
 	life  sync.RWMutex
 	dying bool // below life
 
-	figures figures
-	events  oomEvents
+	visitors visitors
+	figures  figures
+	events   oomEvents
 }
 
 // A node is the group's directory in one hierarchy.
@@ -47,14 +49,16 @@ func (g *Group) Paths() []string {
 // the machine to pass a quiet state, 8 to 16 ms; being born there costs nothing.
 //
 // On v2 fork gets a copy of attr with the group's descriptor in it
-// (CLONE_INTO_CGROUP). On v1 the calling thread visits the group: it enters,
-// forks, and returns to the own group that Probe found. fork must therefore
-// start the process from the goroutine it is called on, and anything else it
-// makes the kernel allocate is charged to the group. Another goroutine than
-// Start's caller may run it.
+// (CLONE_INTO_CGROUP). On v1 a thread visits the group: it enters, forks, and
+// returns to the own group that Probe found. fork must therefore start the
+// process from the goroutine it is called on, which is not that of Start's
+// caller, and whatever else it makes the kernel allocate is charged to the
+// group.
 //
 // When the thread cannot return, it ends with its goroutine and never runs
-// anything else; the error says so, and what fork made is in the group as asked.
+// anything else. The error says so, while what fork made is in the group as
+// asked. For the cpu hierarchy that error comes from Destroy instead, because
+// Start does not wait for the return there.
 func (g *Group) Start(attr *syscall.SysProcAttr, fork func(*syscall.SysProcAttr) error) error {
 	g.life.RLock()
 	defer g.life.RUnlock()
@@ -65,84 +69,132 @@ func (g *Group) Start(attr *syscall.SysProcAttr, fork func(*syscall.SysProcAttr)
 	if attr != nil {
 		born = *attr
 	}
-	var visited []node
+	visits := false
 	for _, n := range g.nodes {
-		if n.tree.layout == V1 {
-			visited = append(visited, n)
-			continue
+		switch n.tree.layout {
+		case V1:
+			visits = true
+		case V2:
+			born.UseCgroupFD, born.CgroupFD = true, g.dirFD
 		}
-		born.UseCgroupFD, born.CgroupFD = true, g.dirFD
 	}
-	if len(visited) == 0 {
+	if !visits {
 		return fork(&born)
 	}
-	g.host.ways.RLock()
-	defer g.host.ways.RUnlock()
-	if g.host.closed {
-		return errors.New("cannot enter the group: its host was closed")
-	}
-	return visit(visited, func() error { return fork(&born) })
+	return g.visit(func() error { return fork(&born) })
 }
 
-// visit runs f on a thread that is in the given v1 groups meanwhile.
+// visitors are the threads of this process that are in the group.
+type visitors struct {
+	sync.WaitGroup
+	mu      sync.Mutex
+	strayed error // why threads could not return, for Destroy to tell
+}
+
+// visit runs f on a thread that is in the v1 directories of the group meanwhile.
 //
 // The thread is never the leader of this process: where the leader is, the
 // kernel charges the memory of the whole process, and looks for processes to
 // kill when memory runs out.
-func visit(nodes []node, f func() error) error {
+func (g *Group) visit(f func() error) error {
+	g.host.ways.RLock() // until the thread is home
+	if g.host.closed {
+		g.host.ways.RUnlock()
+		return errors.New("cannot enter the group: its host was closed")
+	}
+	g.visitors.Add(1)
 	done := make(chan error, 1)
+	thread := func() {
+		defer g.visitors.Done()
+		defer g.host.ways.RUnlock()
+		if g.enterAndReturn(f, done) {
+			runtime.UnlockOSThread()
+		}
+	}
 	go func() {
 		// Threads that the runtime starts meanwhile are not children of a
 		// locked one, so no other thread of this process gets into the group.
 		runtime.LockOSThread()
-		if syscall.Gettid() == syscall.Getpid() {
-			done <- visit(nodes, f) // this thread waits, locked, so that another one goes
-			runtime.UnlockOSThread()
+		if syscall.Gettid() != syscall.Getpid() {
+			thread()
 			return
 		}
-		err, home := enterAndReturn(nodes, f)
-		if home {
-			runtime.UnlockOSThread()
-		}
-		done <- err
+		defer runtime.UnlockOSThread()
+		gone := make(chan struct{})
+		go func() { // not on the leader, which is locked and waits
+			runtime.LockOSThread()
+			close(gone)
+			thread()
+		}()
+		<-gone
 	}()
 	return <-done
 }
 
-// enterAndReturn moves the calling thread into the groups, runs f and moves the
-// thread back to where it was; home says whether that succeeded in full.
-func enterAndReturn(nodes []node, f func() error) (err error, home bool) {
-	var inside [8]int
-	entered := 0
-	for i, n := range nodes {
-		if err = n.tree.openBack(); err != nil {
-			break
+// enterAndReturn moves the calling thread into the groups, runs f, moves the
+// thread back to where it was and reports the outcome; home says whether the
+// return succeeded in full.
+func (g *Group) enterAndReturn(f func() error, report chan<- error) (home bool) {
+	inside := make([]int, 0, len(g.nodes))
+	defer func() {
+		for _, fd := range inside {
+			syscall.Close(fd)
 		}
+	}()
+	entered := make([]node, 0, len(g.nodes))
+	enter := func(n node) error {
+		if err := n.tree.openBack(); err != nil {
+			return err
+		}
+		fd, err := sys.OpenControl(n.dir+"/tasks", syscall.O_WRONLY)
+		if err != nil {
+			return err
+		}
+		inside = append(inside, fd)
 		// A literal 0 means the writer itself, for which the kernel needs no
 		// lock on all thread groups; a number would cost the 8 to 16 ms.
-		if inside[i], err = sys.OpenControl(n.dir+"/tasks", syscall.O_WRONLY); err != nil {
-			break
+		if err := sys.WriteControlFD(fd, "0"); err != nil {
+			return &os.PathError{Op: "write", Path: n.dir + "/tasks", Err: err}
 		}
-		defer syscall.Close(inside[i])
-		if werr := sys.WriteControlFD(inside[i], "0"); werr != nil {
-			err = &os.PathError{Op: "write", Path: n.dir + "/tasks", Err: werr}
-			break
+		entered = append(entered, n)
+		return nil
+	}
+	var err error
+	for _, n := range g.nodes {
+		if n.tree.layout == V1 && err == nil {
+			err = enter(n)
 		}
-		entered++
 	}
 	if err != nil {
 		err = fmt.Errorf("cannot enter the group: %w", err)
 	} else {
 		err = f()
 	}
-	home = true
-	for _, n := range nodes[:entered] {
-		if berr := sys.WriteControlFD(n.tree.back, "0"); berr != nil {
-			home = false
-			err = errors.Join(err, fmt.Errorf("cannot return a thread to the group %q: %w", n.tree.dir, berr))
+
+	var strayed error
+	goBack := func(cpuToo bool) {
+		for _, n := range entered {
+			if slices.Contains(n.tree.controllers, cpu) != cpuToo {
+				continue
+			}
+			if werr := sys.WriteControlFD(n.tree.back, "0"); werr != nil {
+				strayed = errors.Join(strayed, fmt.Errorf("cannot return a thread to the group %q: %w", n.tree.dir, werr))
+			}
 		}
 	}
-	return err, home
+	goBack(false)
+	report <- errors.Join(err, strayed)
+	// After the report, because a move between cpu groups makes the scheduler
+	// choose anew: the new process, on the same CPU, runs first, for 1 to 4 ms.
+	synchronous := strayed
+	strayed = nil
+	goBack(true)
+	if strayed != nil {
+		g.visitors.mu.Lock()
+		g.visitors.strayed = errors.Join(g.visitors.strayed, strayed)
+		g.visitors.mu.Unlock()
+	}
+	return synchronous == nil && strayed == nil
 }
 
 // openBack opens the way back to the caller's own group, once.

@@ -139,12 +139,22 @@ func TestStartJoinsEveryHierarchy(t *testing.T) {
 			t.Errorf("%s holds %q, want %d alone", p, got, cmd.Process.Pid)
 		}
 	}
-	// Every thread of this process is where it was.
-	threads, _ := filepath.Glob("/proc/self/task/*/cgroup")
-	for _, f := range threads {
-		if after, err := os.ReadFile(f); err == nil && string(after) != string(before) {
-			t.Errorf("%s is\n%s, was\n%s", f, after, before)
+	// Every thread of this process is where it was, or soon.
+	for deadline := time.Now().Add(5 * time.Second); ; {
+		away := ""
+		threads, _ := filepath.Glob("/proc/self/task/*/cgroup")
+		for _, f := range threads {
+			if now, err := os.ReadFile(f); err == nil && string(now) != string(before) {
+				away = fmt.Sprintf("%s is\n%s, was\n%s", f, now, before)
+			}
 		}
+		if away == "" {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatal(away)
+		}
+		time.Sleep(time.Millisecond)
 	}
 	if s := stats(t, g); s.PIDs != 1 || s.Memory <= 0 {
 		t.Errorf("with one process inside: %+v", s)
