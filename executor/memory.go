@@ -17,16 +17,23 @@ const reserve = 16 << 20
 // limitData makes growth end as MemoryError before the group's limit makes it
 // an OOM kill. RLIMIT_DATA counts virtual memory, so it is set when the REPL is
 // ready and starts from what that has mapped already.
+//
+// Without a group nothing is known of what else the cell holds; then the REPL
+// alone is kept to the limit.
 func limitData(pid int, g *cgroup.Group, limit int64) error {
-	stats, err := g.Stats()
-	if err != nil {
-		return err
+	used := int64(0)
+	if g != nil {
+		stats, err := g.Stats()
+		if err != nil {
+			return err
+		}
+		used = stats.Memory
 	}
 	mapped, err := vmData(pid)
 	if err != nil {
 		return err
 	}
-	data := uint64(mapped + max(limit-stats.Memory-reserve, 8<<20))
+	data := uint64(mapped + max(limit-used-reserve, 8<<20))
 	if _, err := sys.Prlimit(pid, sys.RlimitData, &sys.Rlimit{Soft: data, Hard: data}); err != nil {
 		return fmt.Errorf("cannot limit the REPL's memory: %w", err)
 	}

@@ -177,10 +177,8 @@ func (s *Session) startREPL(ctx context.Context) error {
 		return s.startFailure(err)
 	}
 	cfg.Trace.Mark("REPL ready")
-	if s.cell.Group() != nil {
-		if err := limitData(proc.PID, s.cell.Group(), int64(cfg.MaxMemoryMB)<<20); err != nil {
-			return err
-		}
+	if err := limitData(proc.PID, s.cell.Group(), int64(cfg.MaxMemoryMB)<<20); err != nil {
+		return err
 	}
 	err = s.cell.CheckPosture(proc)
 	cfg.Trace.Mark("posture checked")

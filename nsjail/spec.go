@@ -28,11 +28,10 @@ type Layer string
 const (
 	LayerCgroup   Layer = "cgroup"   // limits of memory, processes and CPU
 	LayerLandlock Layer = "landlock" // Linux 5.13 and later
-	LayerTwoIDs   Layer = "two-ids"  // an id for the init that code does not have
 )
 
 // Layers are all of them, in the order in which help texts name them.
-var Layers = []Layer{LayerCgroup, LayerLandlock, LayerTwoIDs}
+var Layers = []Layer{LayerCgroup, LayerLandlock}
 
 // ParseLayers reads the names that a caller gave.
 func ParseLayers(names []string) ([]Layer, error) {

@@ -156,7 +156,10 @@ func Start(ctx context.Context, spec Spec) (_ *Cell, err error) {
 // admit refuses what cannot be enforced unless the caller named it.
 func admit(s Spec, l layout) error {
 	if l.landlock == 0 && !s.without(LayerLandlock) {
-		return &MissingError{LayerLandlock, "the kernel has no Landlock", "boot with lsm=landlock,…"}
+		return &MissingError{LayerLandlock, "the kernel has no Landlock, or it is not enabled", "boot with lsm=landlock,…"}
+	}
+	if l.procMasked && l.rootless {
+		return hostStep("proc", errors.New("something is mounted below /proc, so that the kernel refuses a new one to an unprivileged user: run outside of the container, or as its root"))
 	}
 	return nil
 }

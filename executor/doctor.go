@@ -1,0 +1,69 @@
+package executor
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/cellblock/cellblock/nsjail"
+)
+
+// Report is what Doctor found.
+type Report struct {
+	OK     bool          `json:"ok"`
+	Layers []LayerReport `json:"layers"`
+	// Cell says what became of the cell that was built to prove it.
+	Cell  string `json:"cell"`
+	Error string `json:"error,omitempty"`
+}
+
+// LayerReport is one line of a Report.
+type LayerReport = nsjail.LayerState
+
+// LeftOut is the status of a layer that the caller said may be missing.
+const LeftOut = "left out"
+
+// Doctor looks at every layer, then builds a cell with the executor's
+// configuration, reads its posture and runs code in it. OK means that it stood
+// and was what it was to be.
+func (e *Executor) Doctor(ctx context.Context) Report {
+	r := Report{Layers: nsjail.Survey()}
+	for i := range r.Layers {
+		l := &r.Layers[i]
+		for _, w := range e.without {
+			if l.Name == string(w) || w == nsjail.LayerCgroup && len(l.Name) > 6 && l.Name[:6] == "cgroup" {
+				l.Status = LeftOut
+			}
+		}
+	}
+	if _, err := e.root.get(ctx, e.cfg); err != nil {
+		r.Layers = append(r.Layers, LayerReport{Name: "root", Status: nsjail.Missing, Why: err.Error()})
+	} else {
+		r.Layers = append(r.Layers, LayerReport{Name: "root", Status: nsjail.Available, Level: e.root.describe()})
+	}
+	if err := e.prove(ctx); err != nil {
+		r.Cell, r.Error = "no cell can be built", err.Error()
+		return r
+	}
+	r.OK, r.Cell = true, "a cell was built, its posture is as it should be, and code ran in it"
+	return r
+}
+
+// prove runs code in a cell; that its posture was read first is the session's
+// own doing.
+func (e *Executor) prove(ctx context.Context) error {
+	result, err := e.Execute(ctx, Request{Code: "print(6*7)"})
+	if err != nil {
+		return err
+	}
+	if result.Output != "42\n" {
+		return fmt.Errorf("code in the cell printed %q instead of 42 (%s)", result.Output, result.Verdict)
+	}
+	return nil
+}
+
+func (h *rootHolder) describe() string {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	v := h.root.Version
+	return fmt.Sprintf("%s, Python %d.%d.%d, %d packages", h.root.Digest[:12], v[0], v[1], v[2], len(h.root.Packages))
+}

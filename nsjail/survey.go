@@ -1,0 +1,148 @@
+package nsjail
+
+import (
+	"fmt"
+	"os"
+	"strings"
+	"syscall"
+
+	"github.com/cellblock/cellblock/internal/sys"
+	"github.com/cellblock/cellblock/seccomp"
+)
+
+// The states of a layer on this host.
+const (
+	Available = "available"
+	Missing   = "missing"
+)
+
+// LayerState is what this host can give of one layer.
+type LayerState struct {
+	Name   string `json:"name"`
+	Status string `json:"status"` // available or missing
+	Level  string `json:"level"`  // how much of it
+	Why    string `json:"why,omitempty"`
+	Mend   string `json:"mend,omitempty"`
+	// Optional layers can be left out with --without.
+	Optional bool `json:"optional"`
+}
+
+// Survey looks at what this host and this user can give, without building
+// anything. Whether a cell really stands is for Start and CheckPosture.
+func Survey() []LayerState {
+	l, err := hostOnce()
+	states := []LayerState{
+		privilege(l),
+		userNamespaces(),
+		mountAPI(),
+		procState(l, err),
+		openat2(),
+		filterState(),
+		landlockState(l),
+		nativeState(),
+	}
+	return append(states, groupStates()...)
+}
+
+func state(name string, err error, level, mend string) LayerState {
+	if err != nil {
+		return LayerState{Name: name, Status: Missing, Why: err.Error(), Mend: mend}
+	}
+	return LayerState{Name: name, Status: Available, Level: level}
+}
+
+func privilege(l layout) LayerState {
+	if l.rootless {
+		return LayerState{Name: "ids", Status: Available, Level: "one id a cell: its PID 1 has no signal handlers and cannot be traced",
+			Why: "two ids need CAP_SYS_ADMIN on the host"}
+	}
+	return LayerState{Name: "ids", Status: Available, Level: fmt.Sprintf("two host ids a cell, from %d", idBase)}
+}
+
+func userNamespaces() LayerState {
+	const name = "user-namespaces"
+	if b, err := os.ReadFile("/proc/sys/user/max_user_namespaces"); err == nil && strings.TrimSpace(string(b)) == "0" {
+		return LayerState{Name: name, Status: Missing, Why: "user.max_user_namespaces is 0", Mend: "sysctl user.max_user_namespaces=10000"}
+	}
+	if os.Geteuid() != 0 {
+		if b, err := os.ReadFile("/proc/sys/kernel/unprivileged_userns_clone"); err == nil && strings.TrimSpace(string(b)) == "0" {
+			return LayerState{Name: name, Status: Missing, Why: "kernel.unprivileged_userns_clone is 0", Mend: "sysctl kernel.unprivileged_userns_clone=1, or run as root"}
+		}
+		if b, err := os.ReadFile("/proc/sys/kernel/apparmor_restrict_unprivileged_userns"); err == nil && strings.TrimSpace(string(b)) == "1" {
+			return LayerState{Name: name, Status: Missing, Why: "AppArmor restricts user namespaces of unprivileged programs", Mend: "load a profile for cellblock that allows userns, or run as root"}
+		}
+	}
+	_, err := os.Stat("/proc/self/ns/user")
+	return state(name, err, "user, mount, PID, network, IPC, UTS, cgroup", "a kernel with CONFIG_USER_NS")
+}
+
+func mountAPI() LayerState {
+	fd, err := sys.FsOpen("tmpfs")
+	if err == nil {
+		syscall.Close(fd)
+	}
+	if os.Geteuid() != 0 {
+		err = nil // refused out here, given in the cell's own namespace
+	}
+	return state("mount-api", err, "fsopen, open_tree, mount_setattr (Linux 5.12)", "Linux 5.12 or later, and CAP_SYS_ADMIN for root")
+}
+
+func procState(l layout, err error) LayerState {
+	switch {
+	case err != nil:
+		return state("proc", err, "", "mount /proc")
+	case !l.procMasked:
+		return LayerState{Name: "proc", Status: Available, Level: "made inside the cell, subset=pid"}
+	case l.rootless:
+		return LayerState{Name: "proc", Status: Missing, Why: "something is mounted below /proc, so that the kernel refuses a new one to an unprivileged user",
+			Mend: "run outside of the container, or with its /proc unmasked"}
+	}
+	return LayerState{Name: "proc", Status: Available, Level: "/proc is masked here: made by a helper, subset=pid"}
+}
+
+func openat2() LayerState {
+	fd, err := sys.Openat2(sys.AtFDCWD, "/", sys.OpenHow{Flags: syscall.O_RDONLY | syscall.O_DIRECTORY | syscall.O_CLOEXEC, Resolve: sys.ResolveNoSymlinks})
+	if err == nil {
+		syscall.Close(fd)
+	}
+	return state("openat2", err, "resolution beneath, without links (Linux 5.6)", "Linux 5.6 or later, and a container that allows openat2")
+}
+
+func filterState() LayerState {
+	program, err := seccomp.Cell()
+	if err == nil {
+		_, err = os.ReadFile("/proc/sys/kernel/seccomp/actions_avail")
+	}
+	return state("seccomp", err, fmt.Sprintf("allowlist of %d instructions, then the lock on exec", len(program)/8), "a kernel with CONFIG_SECCOMP_FILTER, on x86-64 or arm64")
+}
+
+func landlockState(l layout) LayerState {
+	if l.landlock == 0 {
+		return LayerState{Name: "landlock", Status: Missing, Optional: true, Why: "the kernel has no Landlock, or it is not enabled",
+			Mend: "boot with lsm=landlock,…, or accept it with --without landlock"}
+	}
+	return LayerState{Name: "landlock", Status: Available, Level: fmt.Sprintf("ABI %d", sys.LandlockABI()), Optional: true}
+}
+
+func nativeState() LayerState {
+	_, err := sealedOnce()
+	return state("native-programs", err, "init, reaper and filter in sealed memory", "make native, then build again")
+}
+
+func groupStates() []LayerState {
+	host, err := cgroupHost()
+	if err != nil {
+		s := state("cgroup", err, "", "mount the cgroup hierarchies, or accept it with --without cgroup")
+		s.Optional = true
+		return []LayerState{s}
+	}
+	var states []LayerState
+	for _, c := range host.Controllers() {
+		s := LayerState{Name: "cgroup-" + c.Name, Status: Available, Level: string(c.Layout) + " at " + c.Mount, Optional: true}
+		if !c.Usable {
+			s.Status, s.Why, s.Mend = Missing, c.Why, c.Mend
+		}
+		states = append(states, s)
+	}
+	return states
+}
