@@ -359,6 +359,7 @@ __attribute__((noreturn, used)) void reaper(long *stack) {
 	for (const char *p = argv[1]; *p; p++) code_uid = code_uid * 10 + (*p - '0');
 	python = argv + 2;
 	sys(__NR_prctl, PR_SET_DUMPABLE, 0);
+	sys(__NR_prctl, PR_SET_NAME, "cell-init");
 	load_filter();
 	sys(__NR_rt_sigprocmask, SIG_BLOCK, &child, 0, 8);
 	long sfd = sys(__NR_signalfd4, -1, &child, 8, O_CLOEXEC | O_NONBLOCK);

@@ -1,0 +1,158 @@
+// Package layout holds the rules of the source tree.
+package layout
+
+import (
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+)
+
+const module = "github.com/cellblock/cellblock/"
+
+// source is one Go file that is no test.
+type source struct {
+	path    string // from the top of the tree
+	pkg     string
+	imports []string
+}
+
+func sources(t *testing.T) []source {
+	t.Helper()
+	var list []source
+	top := "../.."
+	err := filepath.WalkDir(top, func(path string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		rel, _ := filepath.Rel(top, path)
+		if d.IsDir() && (strings.HasPrefix(d.Name(), ".") && rel != "." || d.Name() == "testdata") {
+			return filepath.SkipDir
+		}
+		if !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") {
+			return nil
+		}
+		f, err := parser.ParseFile(token.NewFileSet(), path, nil, parser.ImportsOnly)
+		if err != nil {
+			return err
+		}
+		s := source{path: rel, pkg: filepath.Dir(rel)}
+		for _, i := range f.Imports {
+			s.imports = append(s.imports, strings.Trim(i.Path.Value, `"`))
+		}
+		list = append(list, s)
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(list) < 50 {
+		t.Fatalf("only %d files were found", len(list))
+	}
+	return list
+}
+
+// order: a package imports only what stands above it here; packages of one
+// line never import each other.
+var order = [][]string{
+	{"internal/sys", "internal/trace"},
+	{"cgroup", "seccomp", "rootfs", "nsjail/plan", "nsjail/mount", "nsjail/native", "internal/repl", "internal/workspace", "validator"},
+	{"seccomp/compile", "nsjail/child"},
+	{"seccomp/gen", "nsjail", "cmd/cellblock-init"},
+	{"executor"},
+	{"internal/cli"},
+	{"cmd/cellblock"},
+}
+
+func TestImportsPointOneWay(t *testing.T) {
+	level := map[string]int{}
+	for i, pkgs := range order {
+		for _, p := range pkgs {
+			level[p] = i
+		}
+	}
+	for _, s := range sources(t) {
+		if strings.HasPrefix(s.pkg, "tests") || s.pkg == "internal/testkit" {
+			continue
+		}
+		own, ok := level[s.pkg]
+		if !ok {
+			t.Errorf("%s: package %s has no place in the order of imports", s.path, s.pkg)
+			continue
+		}
+		for _, imp := range s.imports {
+			ours, found := strings.CutPrefix(imp, module)
+			if !found {
+				continue
+			}
+			if other, ok := level[ours]; !ok || other >= own {
+				t.Errorf("%s imports %s, which does not stand above %s", s.path, ours, s.pkg)
+			}
+		}
+	}
+}
+
+// The init pays for every package at each start of a cell.
+func TestInitUsesTheStandardLibraryOnly(t *testing.T) {
+	for _, s := range sources(t) {
+		if !slices.Contains([]string{"internal/sys", "nsjail/plan", "nsjail/mount", "nsjail/child", "cmd/cellblock-init"}, s.pkg) {
+			continue
+		}
+		for _, imp := range s.imports {
+			if strings.Contains(imp, ".") && !strings.HasPrefix(imp, module) {
+				t.Errorf("%s imports %s", s.path, imp)
+			}
+		}
+	}
+}
+
+func TestUnsafeHasItsFiles(t *testing.T) {
+	for _, s := range sources(t) {
+		if slices.Contains(s.imports, "unsafe") && !(s.pkg == "internal/sys" && strings.HasSuffix(s.path, "_unsafe.go")) {
+			t.Errorf("%s imports unsafe: that belongs into a file of internal/sys named *_unsafe.go", s.path)
+		}
+	}
+}
+
+func TestRawSystemCallsAreInSys(t *testing.T) {
+	for _, s := range sources(t) {
+		if s.pkg == "internal/sys" {
+			continue
+		}
+		b, err := os.ReadFile(filepath.Join("../..", s.path))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, word := range []string{"syscall.Syscall", "syscall.RawSyscall", "unix.Syscall", "unix.RawSyscall"} {
+			if strings.Contains(string(b), word) {
+				t.Errorf("%s calls %s: that belongs into internal/sys", s.path, word)
+			}
+		}
+	}
+}
+
+func TestFilesFitTheHead(t *testing.T) {
+	for _, s := range sources(t) {
+		b, err := os.ReadFile(filepath.Join("../..", s.path))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n := strings.Count(string(b), "\n"); n > 500 {
+			t.Errorf("%s has %d lines", s.path, n)
+		}
+	}
+}
+
+func TestNoVagueNames(t *testing.T) {
+	for _, s := range sources(t) {
+		for part := range strings.SplitSeq(s.pkg, "/") {
+			if slices.Contains([]string{"util", "utils", "common", "helpers", "misc"}, part) {
+				t.Errorf("package %s says nothing about what is in it", s.pkg)
+			}
+		}
+	}
+}
