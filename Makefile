@@ -11,7 +11,8 @@ LINT        := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 
 CFLAGS_REAPER := -static -nostdlib -ffreestanding -fno-stack-protector -fno-pie -no-pie -fcf-protection=none \
                  -O2 -Wall -Wextra -Werror -Wl,--build-id=none,-z,noseparate-code -s
-CFLAGS_LOCK   := -shared -fPIC -O2 -nostartfiles -nostdlib -fno-stack-protector -Wall -Wextra -Werror -Wl,--build-id=none -s
+CFLAGS_LOCK   := -shared -fPIC -O2 -nostartfiles -nostdlib -fno-stack-protector -Wall -Wextra -Werror \
+                 -Wl,-z,relro,-z,now,-z,noexecstack,-z,noseparate-code,--build-id=none -s
 
 .PHONY: all build native deps deps-test deps-bench demo test test-unit lint bench generate clean help
 

@@ -194,7 +194,7 @@ func (s *Session) startFailure(err error) error {
 		out := stream{file: s.proc.Stderr, keep: 4096}
 		out.start()
 		out.finish()
-		err = fmt.Errorf("Python ended before it was ready (%s): %s", describe(s.proc.Exit().Status), out.kept)
+		err = fmt.Errorf("the interpreter ended before it was ready (%s): %s", describe(s.proc.Exit().Status), out.kept)
 	case <-wait.C:
 	}
 	return fmt.Errorf("cannot start Python in the cell: %w", err)

@@ -35,7 +35,6 @@ type Cell struct {
 	mu     sync.Mutex
 	exits  map[int32]chan Exit // by PID inside the cell
 	killed chan struct{}       // closed when all code is gone
-	closed bool
 
 	ended     chan struct{} // closed when the reaper is gone
 	closeOnce sync.Once

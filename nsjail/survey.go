@@ -53,8 +53,10 @@ func state(name string, err error, level, mend string) LayerState {
 
 func privilege(l layout) LayerState {
 	if l.rootless {
-		return LayerState{Name: "ids", Status: Available, Level: "one id a cell: its PID 1 has no signal handlers and cannot be traced",
-			Why: "two ids need CAP_SYS_ADMIN on the host"}
+		return LayerState{
+			Name: "ids", Status: Available, Level: "one id a cell: its PID 1 has no signal handlers and cannot be traced",
+			Why: "two ids need CAP_SYS_ADMIN on the host",
+		}
 	}
 	return LayerState{Name: "ids", Status: Available, Level: fmt.Sprintf("two host ids a cell, from %d", idBase)}
 }
@@ -94,8 +96,10 @@ func procState(l layout, err error) LayerState {
 	case !l.procMasked:
 		return LayerState{Name: "proc", Status: Available, Level: "made inside the cell, subset=pid"}
 	case l.rootless:
-		return LayerState{Name: "proc", Status: Missing, Why: "something is mounted below /proc, so that the kernel refuses a new one to an unprivileged user",
-			Mend: "run outside of the container, or with its /proc unmasked"}
+		return LayerState{
+			Name: "proc", Status: Missing, Why: "something is mounted below /proc, so that the kernel refuses a new one to an unprivileged user",
+			Mend: "run outside of the container, or with its /proc unmasked",
+		}
 	}
 	return LayerState{Name: "proc", Status: Available, Level: "/proc is masked here: made by a helper, subset=pid"}
 }
@@ -118,8 +122,10 @@ func filterState() LayerState {
 
 func landlockState(l layout) LayerState {
 	if l.landlock == 0 {
-		return LayerState{Name: "landlock", Status: Missing, Optional: true, Why: "the kernel has no Landlock, or it is not enabled",
-			Mend: "boot with lsm=landlock,…, or accept it with --without landlock"}
+		return LayerState{
+			Name: "landlock", Status: Missing, Optional: true, Why: "the kernel has no Landlock, or it is not enabled",
+			Mend: "boot with lsm=landlock,…, or accept it with --without landlock",
+		}
 	}
 	return LayerState{Name: "landlock", Status: Available, Level: fmt.Sprintf("ABI %d", sys.LandlockABI()), Optional: true}
 }

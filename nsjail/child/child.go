@@ -187,7 +187,7 @@ func (c *cell) makeTmpfs(s plan.Step) error {
 // Before pivot-root, because the kernel wants to see an unmasked proc in the
 // mount namespace when a new one is made.
 func (c *cell) proc(s plan.Step) error {
-	fd := -1
+	var fd int
 	var err error
 	if s.A == 0 {
 		fd, err = mount.Proc()

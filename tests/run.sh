@@ -1,0 +1,20 @@
+#!/usr/bin/env bash
+# Every test of Cellblock, from quick to long. REQUIRE_ALL=1 turns each skip
+# into a failure.
+#
+# One package at a time: the tests of cells count what is left on the host
+# after them, and would count each other's.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+step() { printf '\n== %s\n' "$*"; }
+
+step "unit and integration"
+go test -p 1 -timeout 20m ./...
+
+step "the same with the race detector, shorter"
+go test -p 1 -race -short -timeout 20m ./cgroup ./nsjail/... ./internal/... ./executor ./validator
+
+step "nothing is left behind"
+bash tests/leftovers.sh
+echo "all tests passed"
