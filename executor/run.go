@@ -158,6 +158,8 @@ func (x *run) start() {
 			io.Copy(to, x.r.StdinReader)
 			to.Close()
 		}(s.proc.Stdin)
+	} else {
+		s.proc.Stdin.Close() // end of file, also for what the code starts
 	}
 	x.began = time.Now()
 	conn := s.conn
