@@ -1,0 +1,107 @@
+package cli
+
+import (
+	"math"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/cellblock/cellblock/executor"
+	"github.com/cellblock/cellblock/nsjail"
+)
+
+// leastMemory is the smallest --memory: Python does not start in less.
+const leastMemory = executor.MinMemoryMB << 20
+
+// cellFlags are the flags that say what a cell is like. Commands take the
+// groups of them that mean something to them.
+type cellFlags struct {
+	timeout, cpuTime        time.Duration
+	memory, workspace, keep int64
+	cpus, pids              float64
+	env                     map[string]string
+	python, venv, root      string
+	with, without           []string
+	cgroupParent            string
+}
+
+// addRoot adds the flags that say which root a cell has.
+func (f *cellFlags) addRoot(fs *pflag.FlagSet) {
+	fs.StringVar(&f.python, "python", "", "build the root from the Python at `PATH` (default /usr/bin/python3)")
+	fs.Var(listValue{&f.with}, "with", "put `PACKAGES` into the root, as installed on this host: numpy,pandas")
+	fs.StringVar(&f.venv, "venv", "", "put the packages of the virtual environment `DIR` into the root")
+}
+
+// addHost adds the flags about what is there already, or is missing.
+func (f *cellFlags) addHost(fs *pflag.FlagSet) {
+	fs.StringVar(&f.root, "root", "", "use the prepared root of this `NAME` or digest (see: cellblock rootfs list)")
+	fs.Var(listValue{&f.without}, "without", "do without a `LAYER` that this host lacks: "+layerNames())
+	fs.StringVar(&f.cgroupParent, "cgroup-parent", "", "make the cell's cgroup below `GROUP` (default: cellblock's own)")
+}
+
+// addLimits adds the limits of a cell; timeout is the default of --timeout.
+func (f *cellFlags) addLimits(fs *pflag.FlagSet, timeout time.Duration) {
+	f.timeout, f.memory, f.cpus, f.pids = timeout, executor.DefaultMemoryMB<<20, executor.DefaultCPUs, executor.DefaultPIDs
+	f.workspace, f.keep = executor.DefaultWorkspaceBytes, executor.DefaultMaxOutput
+	fs.Var(durationValue{&f.timeout}, "timeout", "stop an execution after this `TIME` by the clock: 500ms, 30s, 2m")
+	fs.Var(durationValue{&f.cpuTime}, "cpu-time", "stop an execution after this CPU `TIME` (default: no limit of its own)")
+	fs.Var(sizeValue{&f.memory, leastMemory}, "memory", "limit memory to `SIZE`; files in the workspace and in /tmp count too")
+	fs.Var(numberValue{&f.cpus, 0.01, false}, "cpus", "limit the speed to `N` cores, such as 0.5")
+	fs.Var(numberValue{&f.pids, 2, true}, "pids", "limit processes and threads to `N`")
+	fs.Var(sizeValue{&f.workspace, 64 << 10}, "workspace-size", "limit the workspace's files to `SIZE`")
+	fs.Var(envValue{&f.env}, "env", "set an environment variable, `NAME=VALUE`; may be repeated")
+}
+
+func layerNames() string {
+	names := make([]string, len(nsjail.Layers))
+	for i, l := range nsjail.Layers {
+		names[i] = string(l)
+	}
+	return strings.Join(names, ", ")
+}
+
+// config is what the flags say, for the executor.
+func (f *cellFlags) config() (executor.Config, error) {
+	if f.root != "" && (f.python != "" || f.venv != "" || len(f.with) > 0) {
+		return executor.Config{}, usagef("--root names a root that is built already: it cannot go with --python, --with or --venv")
+	}
+	if _, err := nsjail.ParseLayers(f.without); err != nil {
+		return executor.Config{}, usagef("--without: %v", err)
+	}
+	return executor.Config{
+		Timeout: f.timeout, CPUTime: f.cpuTime, MaxMemoryMB: int(math.Ceil(float64(f.memory) / (1 << 20))),
+		CPUs: f.cpus, PIDs: int(f.pids), WorkspaceBytes: f.workspace, MaxOutput: f.keep,
+		Root: f.root, Python: f.python, Packages: f.with, Venv: f.venv,
+		Env: f.env, Without: f.without, CgroupParent: f.cgroupParent,
+	}, nil
+}
+
+// completeFlags tells the shell what the values of flags can be.
+func completeFlags(cmd *cobra.Command) {
+	words := func(list ...string) cobra.CompletionFunc {
+		return cobra.FixedCompletions(list, cobra.ShellCompDirectiveNoFileComp)
+	}
+	for name, complete := range map[string]cobra.CompletionFunc{
+		"without": words(strings.Split(layerNames(), ", ")...), "root": completeRoots,
+		"timeout": words("10s", "30s", "2m"), "memory": words("128M", "512M", "2G"),
+		"venv": onlyDirs, "out": onlyDirs, "dir": onlyDirs,
+	} {
+		if cmd.Flags().Lookup(name) != nil {
+			_ = cmd.RegisterFlagCompletionFunc(name, complete) // fails only for a flag that is not there
+		}
+	}
+}
+
+func onlyDirs(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
+	return nil, cobra.ShellCompDirectiveFilterDirs
+}
+
+// onlyPython completes the names of Python files.
+func onlyPython(_ *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+	if len(args) > 0 {
+		return nil, cobra.ShellCompDirectiveDefault
+	}
+	return []string{"py"}, cobra.ShellCompDirectiveFilterFileExt
+}
