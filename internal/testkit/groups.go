@@ -1,12 +1,13 @@
 package testkit
 
 import (
-	"fmt"
+	"bytes"
 	"io/fs"
 	"os"
 	"path"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -67,9 +68,8 @@ func ownMemoryGroup() (dir string, v2 bool) {
 	return own[""], true
 }
 
-// cellGroups lists the directories called cellblock-* below the own groups. A
-// name that says that another live process made it (cellblock-PID-…) is left
-// out: machines are shared.
+// cellGroups lists the directories called cellblock-* below the own groups. One
+// in which another process's children live is left out: machines are shared.
 func cellGroups() []string {
 	var found []string
 	for name, top := range ownGroups() {
@@ -83,7 +83,7 @@ func cellGroups() []string {
 			case !d.IsDir() || p == top:
 				return nil
 			case strings.HasPrefix(d.Name(), "cellblock-"):
-				if !madeByOther(d.Name()) {
+				if !madeByOther(p) {
 					found = append(found, p)
 				}
 				return fs.SkipDir
@@ -94,11 +94,34 @@ func cellGroups() []string {
 	return found
 }
 
-func madeByOther(group string) bool {
-	var pid int
-	if n, _ := fmt.Sscanf(group, "cellblock-%d-", &pid); n != 1 || pid == os.Getpid() {
+// madeByOther looks at who lives in a group: a cell's first process is the child
+// of the process that made it.
+func madeByOther(dir string) bool {
+	text, err := os.ReadFile(dir + "/cgroup.procs")
+	if err != nil {
 		return false
 	}
-	_, err := os.Stat(fmt.Sprintf("/proc/%d", pid))
-	return err == nil
+	parents := make(map[string]string)
+	for _, pid := range strings.Fields(string(text)) {
+		for p := pid; p != "" && p != "0" && p != "1" && parents[p] == ""; p = parents[p] {
+			if p == strconv.Itoa(os.Getpid()) {
+				return false
+			}
+			parents[p] = parentOf(p)
+		}
+	}
+	return len(parents) > 0
+}
+
+func parentOf(pid string) string {
+	text, err := os.ReadFile("/proc/" + pid + "/stat")
+	if err != nil {
+		return ""
+	}
+	// The name in parentheses may itself hold blanks and parentheses.
+	f := strings.Fields(string(text[bytes.LastIndexByte(text, ')')+1:]))
+	if len(f) < 2 {
+		return ""
+	}
+	return f[1]
 }
