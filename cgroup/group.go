@@ -45,8 +45,8 @@ func (g *Group) Paths() []string {
 }
 
 // Start runs fork such that the process it makes is born in the group. A
-// process that is written to cgroup.procs by its number waits for every CPU of
-// the machine to pass a quiet state, 8 to 16 ms; being born there costs nothing.
+// process that is written to cgroup.procs by its number waits for a grace period
+// of the kernel, on a quiet machine 8 to 16 ms; being born there does not.
 //
 // On v2 fork gets a copy of attr with the group's descriptor in it
 // (CLONE_INTO_CGROUP). On v1 a thread visits the group: it enters, forks, and
