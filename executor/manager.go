@@ -108,7 +108,8 @@ func (r *REPL) Start(ctx context.Context) error {
 		return err
 	}
 	defer r.session.give()
-	return r.session.ready(ctx, nil)
+	_, err := r.session.ready(ctx, nil)
+	return err
 }
 
 // Execute runs code in the REPL's namespace.

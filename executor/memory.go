@@ -19,25 +19,25 @@ const reserve = 16 << 20
 // ready and starts from what that has mapped already.
 //
 // Without a group nothing is known of what else the cell holds; then the REPL
-// alone is kept to the limit.
-func limitData(pid int, g *cgroup.Group, limit int64) error {
+// alone is kept to the limit. It returns the OOM kills of the group so far.
+func limitData(pid int, g *cgroup.Group, limit int64) (oomKills int64, err error) {
 	used := int64(0)
 	if g != nil {
 		stats, err := g.Stats()
 		if err != nil {
-			return err
+			return 0, err
 		}
-		used = stats.Memory
+		used, oomKills = stats.Memory, stats.OOMKills
 	}
 	mapped, err := vmData(pid)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	data := uint64(mapped + max(limit-used-reserve, 8<<20))
 	if _, err := sys.Prlimit(pid, sys.RlimitData, &sys.Rlimit{Soft: data, Hard: data}); err != nil {
-		return fmt.Errorf("cannot limit the REPL's memory: %w", err)
+		return 0, fmt.Errorf("cannot limit the REPL's memory: %w", err)
 	}
-	return nil
+	return oomKills, nil
 }
 
 func vmData(pid int) (int64, error) {

@@ -22,7 +22,7 @@ func (x *run) result() Result {
 		Output:        text(string(x.out.kept)),
 		Stderr:        text(string(x.err.kept)),
 		Truncated:     Truncated{Output: x.out.truncated(), Stderr: x.err.truncated()},
-		Session:       SessionResult{ID: s.options.ID, Execution: s.execution, Lost: x.lost && !x.r.Finish},
+		Session:       SessionResult{ID: s.options.ID, Execution: s.execution, Lost: x.lost && !x.r.Finish || x.lostBefore},
 		Usage:         x.usage(),
 	}
 	if x.r.Stdout != nil {
@@ -115,7 +115,7 @@ func (x *run) usage() Usage {
 		u.CPUSeconds = x.exit.CPU.Seconds()
 		return u
 	}
-	u.CPUSeconds = (x.after.CPU - x.before.CPU).Seconds()
+	u.CPUSeconds = (x.after.CPU - x.before).Seconds()
 	u.MemoryPeakBytes = x.after.MemoryPeak
 	u.ProcessesPeak = x.after.PIDsPeak
 	u.PeakIsLifetime = !x.reset

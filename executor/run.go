@@ -43,7 +43,8 @@ func (s *Session) Execute(ctx context.Context, r Request) (Result, error) {
 			return s.refused(refused), err
 		}
 	}
-	if err := s.ready(ctx, r.Dirs); err != nil {
+	lost, err := s.ready(ctx, r.Dirs)
+	if err != nil {
 		return Result{}, err
 	}
 	trees, err := s.bringIn(ctx, r)
@@ -55,6 +56,7 @@ func (s *Session) Execute(ctx context.Context, r Request) (Result, error) {
 	}
 	s.execution++
 	run := s.newRun(r)
+	run.lostBefore = lost
 	run.start()
 	run.watch(ctx)
 	run.settle()
@@ -80,7 +82,7 @@ type run struct {
 
 	out, err stream
 	flood    chan struct{}
-	before   cgroup.Stats
+	before   time.Duration // CPU time of the cell
 	reset    bool
 	began    time.Time
 	took     time.Duration
@@ -89,13 +91,14 @@ type run struct {
 	reply *repl.Reply // nil when the REPL did not answer
 	fault error       // why it did not
 
-	verdict Verdict // decided by the host; "" leaves it to the reply
-	cause   error
-	lost    bool // the REPL is gone
-	died    bool // by itself, or by a signal that was not ours
-	exit    nsjail.Exit
-	after   cgroup.Stats
-	oom     bool
+	verdict    Verdict // decided by the host; "" leaves it to the reply
+	cause      error
+	lost       bool // the REPL is gone
+	lostBefore bool // it ended between executions; this one has a fresh one
+	died       bool // by itself, or by a signal that was not ours
+	exit       nsjail.Exit
+	after      cgroup.Stats
+	oom        bool
 }
 
 // outcome is what the control channel gave.
@@ -143,7 +146,7 @@ func (x *run) start() {
 	s := x.s
 	if g := s.cell.Group(); g != nil {
 		x.reset, _ = g.ResetPeak()
-		x.before, _ = g.Stats()
+		x.before, _ = g.CPU()
 	}
 	x.out.start()
 	x.err.start()
@@ -222,7 +225,7 @@ func (x *run) watch(ctx context.Context) {
 			recheck.Reset(time.Millisecond)
 		case <-recheck.C:
 			switch stats, err := x.s.cell.Group().Stats(); {
-			case err == nil && stats.OOMKills > x.before.OOMKills:
+			case err == nil && stats.OOMKills > x.s.oomKills:
 				x.oom = true
 				x.kill()
 			case err == nil && stats.UnderOOM:
@@ -266,7 +269,8 @@ func (x *run) settle() {
 	x.err.finish()
 	if g := s.cell.Group(); g != nil {
 		x.after, _ = g.Stats()
-		x.oom = x.oom || x.after.OOMKills > x.before.OOMKills
+		x.oom = x.oom || x.after.OOMKills > s.oomKills
+		s.oomKills = x.after.OOMKills
 	}
 	if x.oom && !x.lost {
 		// The kernel took a child and not the REPL: nothing can be said of the
@@ -312,11 +316,11 @@ func (x *run) cpuWait(used time.Duration) time.Duration {
 }
 
 func (x *run) cpuUsed() time.Duration {
-	stats, err := x.s.cell.Group().Stats()
+	used, err := x.s.cell.Group().CPU()
 	if err != nil {
 		return 0
 	}
-	return stats.CPU - x.before.CPU
+	return used - x.before
 }
 
 // bringIn puts the request's files where the code finds them.

@@ -46,6 +46,7 @@ type Session struct {
 	mirror    *workspace.Mirror
 	conn      *repl.Conn
 	execution int
+	oomKills  int64        // of the cell's group, after the last execution
 	copied    map[Dir]bool // directories that the cell has
 
 	mu     sync.Mutex
@@ -87,27 +88,38 @@ func (s *Session) take(ctx context.Context) error {
 func (s *Session) give() { s.turn <- struct{}{} }
 
 // ready makes sure that the session has a cell with a checked REPL in it.
-func (s *Session) ready(ctx context.Context, dirs []Dir) error {
-	if s.cell != nil {
-		select {
-		case <-s.cell.Ended():
-			s.endCell()
-		default:
-		}
+// lost says that it had one that has ended since the last execution.
+func (s *Session) ready(ctx context.Context, dirs []Dir) (lost bool, err error) {
+	if s.cell != nil && isClosed(s.cell.Ended()) {
+		lost = s.conn != nil
+		s.endCell()
+	}
+	if s.conn != nil && isClosed(s.proc.Ended()) {
+		lost = true
+		s.endREPL()
 	}
 	if s.cell == nil {
 		if err := s.startCell(ctx, dirs); err != nil {
 			s.endCell()
-			return err
+			return lost, err
 		}
 	}
 	if s.conn == nil {
 		if err := s.startREPL(ctx); err != nil {
 			s.endCell()
-			return err
+			return lost, err
 		}
 	}
-	return nil
+	return lost, nil
+}
+
+func isClosed(c <-chan struct{}) bool {
+	select {
+	case <-c:
+		return true
+	default:
+		return false
+	}
 }
 
 func (s *Session) startCell(ctx context.Context, dirs []Dir) (err error) {
@@ -177,7 +189,7 @@ func (s *Session) startREPL(ctx context.Context) error {
 		return s.startFailure(err)
 	}
 	cfg.Trace.Mark("REPL ready")
-	if err := limitData(proc.PID, s.cell.Group(), int64(cfg.MaxMemoryMB)<<20); err != nil {
+	if s.oomKills, err = limitData(proc.PID, s.cell.Group(), int64(cfg.MaxMemoryMB)<<20); err != nil {
 		return err
 	}
 	err = s.cell.CheckPosture(proc)
@@ -269,7 +281,7 @@ func (s *Session) Complete(ctx context.Context, text string) ([]string, error) {
 		return nil, err
 	}
 	defer s.give()
-	if err := s.ready(ctx, nil); err != nil {
+	if _, err := s.ready(ctx, nil); err != nil {
 		return nil, err
 	}
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
@@ -289,7 +301,7 @@ func (s *Session) Check(ctx context.Context, source string) (string, error) {
 		return "", err
 	}
 	defer s.give()
-	if err := s.ready(ctx, nil); err != nil {
+	if _, err := s.ready(ctx, nil); err != nil {
 		return "", err
 	}
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
@@ -305,15 +317,7 @@ func (s *Session) Check(ctx context.Context, source string) (string, error) {
 func (s *Session) Alive() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.proc == nil {
-		return false
-	}
-	select {
-	case <-s.proc.Ended():
-		return false
-	default:
-		return true
-	}
+	return s.proc != nil && !isClosed(s.proc.Ended())
 }
 
 // Close ends the session's cell, also in the middle of an execution, and
@@ -335,4 +339,23 @@ func (s *Session) Close() error {
 	s.give()
 	s.ex.drop(s)
 	return err
+}
+
+// SessionUsage is what a session holds now.
+type SessionUsage struct {
+	MemoryBytes int64         // charged to its group, kernel objects included
+	Processes   int64         // processes and threads, its PID 1 among them
+	CPU         time.Duration // since its cell was built
+}
+
+// Usage reads the figures of the session's group; zero without the layer.
+func (s *Session) Usage() (SessionUsage, error) {
+	s.mu.Lock()
+	cell := s.living
+	s.mu.Unlock()
+	if cell == nil || cell.Group() == nil {
+		return SessionUsage{}, nil
+	}
+	st, err := cell.Group().Stats()
+	return SessionUsage{st.Memory, st.PIDs, st.CPU}, err
 }
