@@ -14,11 +14,17 @@ type dist struct {
 	site     string // the site-packages directory on the host
 	info     string // base name of its .dist-info or .egg-info
 	requires []requirement
-	stripped bool // the distribution's packager took the requirements out
+	stripped bool // the metadata says nothing about requirements
 	editable bool // its code lies elsewhere
 	record   []string
 	tops     []string // import packages and modules in site, by file name
 	topsRead bool
+}
+
+// statesRequirements says whether the metadata names anything that is always
+// required.
+func (d *dist) statesRequirements() bool {
+	return slices.ContainsFunc(d.requires, func(r requirement) bool { return !r.conditional })
 }
 
 func (d *dist) infoPath() string { return path.Join(d.site, d.info) }
@@ -78,6 +84,9 @@ func (h *host) readDist(dir, info string) *dist {
 	if d.name == "" {
 		return nil
 	}
+	// The oldest form of metadata is a single file, which has no place for
+	// requirements.
+	d.stripped = len(d.requires) == 0 && h.isFile(p)
 	if data, err := h.readFile(path.Join(p, "requires.txt")); err == nil {
 		var reqs []requirement
 		reqs, d.stripped = parseRequiresTxt(data)

@@ -10,12 +10,13 @@ import (
 // are without RECORD and partly without requirements, and keep data outside
 // of the package (matplotlib in /usr/share and /etc).
 type dpkg struct {
-	h       *host
-	loaded  bool
-	depends map[string][][]string // package → alternatives of each dependency
-	lists   map[string]string     // package → base name of its .list
-	files   map[string][]string   // package → files, read when asked for
-	owners  map[string]string     // path of an info directory → package
+	h        *host
+	loaded   bool
+	depends  map[string][][]string // package → alternatives of each dependency
+	provided map[string]string     // virtual package → one that provides it
+	lists    map[string]string     // package → base name of its .list
+	files    map[string][]string   // package → files, read when asked for
+	owners   map[string]string     // path of an info directory → package
 }
 
 const dpkgDir = "/var/lib/dpkg"
@@ -31,7 +32,7 @@ func (d *dpkg) load() {
 	if err != nil {
 		return // not a Debian
 	}
-	d.depends = parseDpkgStatus(status)
+	d.depends, d.provided = parseDpkgStatus(status)
 	entries, _ := d.h.readDir(path.Join(dpkgDir, "info"))
 	for _, e := range entries {
 		if base, ok := strings.CutSuffix(e.Name(), ".list"); ok {
@@ -41,13 +42,14 @@ func (d *dpkg) load() {
 	}
 }
 
-// parseDpkgStatus returns the dependencies of every installed package.
-func parseDpkgStatus(data []byte) map[string][][]string {
-	out := map[string][][]string{}
+// parseDpkgStatus returns the dependencies of every installed package, and who
+// provides which virtual one.
+func parseDpkgStatus(data []byte) (depends map[string][][]string, provided map[string]string) {
+	depends, provided = map[string][][]string{}, map[string]string{}
 	for para := range strings.SplitSeq(string(data), "\n\n") {
 		var name string
 		var installed bool
-		var deps [][]string
+		var deps, provides [][]string
 		for line := range strings.SplitSeq(para, "\n") {
 			key, value, ok := strings.Cut(line, ":")
 			if !ok || strings.HasPrefix(line, " ") {
@@ -60,13 +62,19 @@ func parseDpkgStatus(data []byte) map[string][][]string {
 				installed = strings.HasSuffix(strings.TrimSpace(value), " installed")
 			case "Depends", "Pre-Depends":
 				deps = append(deps, parseDepends(value)...)
+			case "Provides":
+				provides = parseDepends(value)
 			}
 		}
-		if name != "" && installed {
-			out[name] = deps
+		if name == "" || !installed {
+			continue
+		}
+		depends[name] = deps
+		for _, p := range provides {
+			provided[p[0]] = name
 		}
 	}
-	return out
+	return depends, provided
 }
 
 // parseDepends reads "a (>= 1) | b, c:any" as [[a b] [c]].
@@ -131,6 +139,9 @@ func (d *dpkg) requires(pkg string) []string {
 	var out []string
 	for _, alts := range d.depends[pkg] {
 		for _, a := range alts {
+			if virtual := d.provided[a]; virtual != "" && d.depends[a] == nil {
+				a = virtual
+			}
 			if _, ok := d.depends[a]; ok {
 				out = append(out, a)
 				break
@@ -142,7 +153,7 @@ func (d *dpkg) requires(pkg string) []string {
 }
 
 // notFollowed are packages that dh_python3 or packagers add to Depends though
-// no cell needs them.
+// no cell needs them, unless the code itself names them.
 var notFollowed = map[string]string{
 	"python3-pkg-resources": "added for every package with entry points",
 	"python3-setuptools":    "builds packages",

@@ -124,8 +124,23 @@ func (p *planner) libraries() error {
 			return err
 		}
 		queue = append(queue[1:], more...)
+		if strings.HasPrefix(path.Base(e.Path), "libcrypto.so") {
+			if err := l.cryptoModules(path.Dir(e.Source)); err != nil {
+				return err
+			}
+		}
 	}
 	return nil
+}
+
+// cryptoModules plans what libcrypto opens by itself: the provider of the
+// older ciphers, without which cryptography cannot be imported. They need
+// nothing but libcrypto and libc.
+func (l *linker) cryptoModules(dir string) error {
+	if dir = path.Join(dir, "ossl-modules"); !l.h.isDir(dir) {
+		return nil
+	}
+	return l.tree(dir, path.Join(l.libdir, "ossl-modules"), keepSources)
 }
 
 // openProgram reads the interpreter, plans the loader at the path the

@@ -80,6 +80,11 @@ func (h *host) isDir(p string) bool {
 	return err == nil && fi.IsDir()
 }
 
+func (h *host) exists(p string) bool {
+	_, err := h.resolve(p)
+	return err == nil
+}
+
 func (h *host) isFile(p string) bool {
 	_, fi, err := h.stat(p)
 	return err == nil && fi.Mode().IsRegular()

@@ -173,7 +173,7 @@ func (s *selection) carry(site *site, d *dist) error {
 		}
 	}
 	if below(d.site, debianSite) {
-		return s.debian(s.dpkg.owner(d.infoPath()), d.stripped)
+		return s.debian(d)
 	}
 	return nil
 }
@@ -277,46 +277,6 @@ func (s *selection) modules(site *site, name string, files []string) error {
 		s.witness(path.Join(site.dir, f))
 		if err := s.top(site, f, keepSources); err != nil {
 			return err
-		}
-	}
-	return nil
-}
-
-// debian carries what a Debian package keeps elsewhere: its data always, and
-// the Python packages it depends on where Debian took the requirements out of
-// the metadata.
-func (s *selection) debian(pkg string, follow bool) error {
-	if pkg == "" {
-		return nil
-	}
-	for _, f := range s.dpkg.data(pkg) {
-		if s.h.isFile(f) {
-			if err := s.file(f, f); err != nil {
-				return err
-			}
-		}
-	}
-	if !follow {
-		return nil
-	}
-	for _, dep := range s.dpkg.requires(pkg) {
-		if s.done["deb "+dep] || !strings.HasPrefix(dep, "python3-") || notFollowed[dep] != "" {
-			continue
-		}
-		s.done["deb "+dep] = true
-		for _, f := range s.dpkg.list(dep) {
-			if path.Dir(f) != debianSite || !isInfo(f) {
-				continue
-			}
-			for _, site := range s.sites {
-				for _, d := range site.dists {
-					if d.infoPath() == f {
-						if err := s.carry(site, d); err != nil {
-							return err
-						}
-					}
-				}
-			}
 		}
 	}
 	return nil

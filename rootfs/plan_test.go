@@ -138,11 +138,13 @@ func TestPlanFindsLibrariesAsTheLoaderWould(t *testing.T) {
 		site + "/num-1.dist-info/METADATA":  "Name: num\nVersion: 1\n",
 		site + "/num-1.dist-info/RECORD":    "num/__init__.py,,\nnum/core.so,,\nnum.libs/libblas-1234.so,,\nnum.libs/libgfortran-5.so,,\n../../../bin/num,,\n",
 		// Debian's BLAS is chosen through links.
-		site + "/lin.so":                                  lib("libblas.so.3", "libmissing.so.1", "libother.so.1"),
-		"/usr/lib/x86_64-linux-gnu/libblas.so.3":          "-> /etc/alternatives/libblas.so.3",
-		"/etc/alternatives/libblas.so.3":                  "-> /usr/lib/x86_64-linux-gnu/openblas/libblas.so.3",
-		"/usr/lib/x86_64-linux-gnu/openblas/libblas.so.3": lib("libc.so.6"),
-		"/usr/lib/x86_64-linux-gnu/libother.so.1":         "INPUT(libother_real.so)", // a linker script
+		site + "/lin.so":                                   lib("libcrypto.so.3", "libblas.so.3", "libmissing.so.1", "libother.so.1"),
+		"/usr/lib/x86_64-linux-gnu/libblas.so.3":           "-> /etc/alternatives/libblas.so.3",
+		"/etc/alternatives/libblas.so.3":                   "-> /usr/lib/x86_64-linux-gnu/openblas/libblas.so.3",
+		"/usr/lib/x86_64-linux-gnu/openblas/libblas.so.3":  lib("libc.so.6"),
+		"/usr/lib/x86_64-linux-gnu/libcrypto.so.3":         lib("libc.so.6"),
+		"/usr/lib/x86_64-linux-gnu/ossl-modules/legacy.so": lib("libcrypto.so.3"),
+		"/usr/lib/x86_64-linux-gnu/libother.so.1":          "INPUT(libother_real.so)", // a linker script
 	})
 	p := plan(t, h, debianPython, Spec{Packages: []string{"lin", "num"}})
 	want := []string{
@@ -161,6 +163,9 @@ func TestPlanFindsLibrariesAsTheLoaderWould(t *testing.T) {
 	}
 	if diff := cmp.Diff([]string{"/usr/lib/x86_64-linux-gnu/libblas.so.3 < /usr/lib/x86_64-linux-gnu/openblas/libblas.so.3"}, libs); diff != "" {
 		t.Error(diff)
+	}
+	if p.entry("/usr/lib/x86_64-linux-gnu/ossl-modules/legacy.so") == nil {
+		t.Error("libcrypto is without its modules")
 	}
 	all := strings.Join(p.Warnings, "\n")
 	if !strings.Contains(all, "libmissing.so.1, which is not installed") {
