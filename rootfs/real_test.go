@@ -67,6 +67,11 @@ func stdlibSpec() Spec { return Spec{Python: systemPython, Support: testSupport}
 func (r *Root) in(dir string, args ...string) (string, error) {
 	cmd := exec.Command(r.Python, args...)
 	cmd.Env = []string{"LANG=C.UTF-8", "HOME=/workspace", "MPLCONFIGDIR=/tmp", "OPENBLAS_NUM_THREADS=1"}
+	for _, kv := range os.Environ() { // an older OpenBLAS may need to be told the processor
+		if strings.HasPrefix(kv, "OPENBLAS_") {
+			cmd.Env = append(cmd.Env, kv)
+		}
+	}
 	cmd.Dir = "/"
 	cmd.SysProcAttr = &syscall.SysProcAttr{Chroot: dir}
 	out, err := cmd.CombinedOutput()
