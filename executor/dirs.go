@@ -2,6 +2,7 @@ package executor
 
 import (
 	"context"
+	"os"
 	"path/filepath"
 
 	"github.com/cellblock/cellblock/internal/workspace"
@@ -47,7 +48,11 @@ func (s *Session) stage(ctx context.Context, dirs []Dir) ([]nsjail.Input, error)
 			return nil, &InvalidError{"directory", d.Host, err.Error()}
 		}
 		s.staged = append(s.staged, staged)
-		inputs = append(inputs, nsjail.Input{Stage: staged.Path, Name: name})
+		st, err := os.Stat(staged.Path)
+		if err != nil {
+			return nil, err
+		}
+		inputs = append(inputs, nsjail.Input{Stage: staged.Path, Name: name, File: !st.IsDir()})
 	}
 	return inputs, nil
 }

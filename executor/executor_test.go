@@ -233,17 +233,18 @@ func TestDirs(t *testing.T) {
 		t.Fatal(err)
 	}
 	r := run(t, ex, executor.Request{
-		Dirs: []executor.Dir{{Host: dir, Name: "rw"}, {Host: dir, Name: "ro", ReadOnly: true}},
+		Dirs: []executor.Dir{{Host: dir, Name: "rw"}, {Host: dir, Name: "ro", ReadOnly: true}, {Host: filepath.Join(dir, "pkg", "m.py"), Name: "big.bin", ReadOnly: true}},
 		Code: `
 import sys
 sys.path.insert(0, 'rw/pkg'); import m; print(m.v)
 open('rw/new', 'w').close()
 print(open('ro/pkg/m.py').read())
+print(open('big.bin').read())
 try: open('ro/new', 'w')
 except OSError as e: print(e.errno)
 print([l for l in open('/proc/self/mountinfo') if '` + dir + `' in l])`,
 	})
-	if r.Output != "5\nv = 5\n30\n[]\n" {
+	if r.Output != "5\nv = 5\nv = 5\n30\n[]\n" {
 		t.Errorf("output %q, error %s", r.Output, errorText(r))
 	}
 }

@@ -51,11 +51,14 @@ type Request struct {
 	Collect string
 }
 
-// Dir is a directory of the host that a cell gets.
+// Dir is a directory of the host that a cell gets: copied into the workspace,
+// or shared read-only, which does not count against it. Read-only ones, which
+// may also be single large files, are given to a cell when it is built: ask for
+// them in a session's first execution, or in SessionOptions.
 type Dir struct {
 	Host     string // path on the host
 	Name     string // name in the workspace; "" means the last element of Host
-	ReadOnly bool   // shared read-only instead of copied into the workspace
+	ReadOnly bool
 }
 
 // Verdict is how an execution ended, as the host saw it.

@@ -19,6 +19,7 @@ import (
 
 	"github.com/cellblock/cellblock/cgroup"
 	"github.com/cellblock/cellblock/internal/trace"
+	"github.com/cellblock/cellblock/nsjail/plan"
 )
 
 // Layer is a part of a cell that a caller may name as one that may be missing.
@@ -46,10 +47,19 @@ func ParseLayers(names []string) ([]Layer, error) {
 	return layers, nil
 }
 
-// Input is a staged directory that the cell sees read-only.
+// Input is a staged directory or file that the cell sees read-only.
 type Input struct {
 	Stage string // on the host, below a path that tells nothing
 	Name  string // below /workspace
+	File  bool   // Stage is a regular file
+}
+
+// mountPoint is what the init makes to mount the input on.
+func (in Input) mountPoint() uint64 {
+	if in.File {
+		return plan.OnFile
+	}
+	return plan.OnDirectory
 }
 
 // Spec is what a cell is to be. It is not changed by Start.

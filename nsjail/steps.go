@@ -109,9 +109,9 @@ func steps(s Spec, l layout, fd func(string) int) []plan.Step {
 	}
 	for i, in := range s.Inputs {
 		if l.rootless {
-			add(plan.Step{Op: plan.BindInput, Path: "workspace/" + in.Name, Arg: in.Stage, B: 1})
+			add(plan.Step{Op: plan.BindInput, Path: "workspace/" + in.Name, Arg: in.Stage, B: in.mountPoint()})
 		} else {
-			add(plan.Step{Op: plan.Attach, Path: "workspace/" + in.Name, FD: fd("input" + strconv.Itoa(i)), B: 1})
+			add(plan.Step{Op: plan.Attach, Path: "workspace/" + in.Name, FD: fd("input" + strconv.Itoa(i)), B: in.mountPoint()})
 		}
 	}
 	masked := uint64(0)

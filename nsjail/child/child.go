@@ -144,10 +144,17 @@ func (c *cell) attach(fd int, path string) error {
 
 // attachAt is attach after making the mount point, where B asks for it.
 func (c *cell) attachAt(s plan.Step, fd int) error {
-	if s.B != 0 {
+	switch s.B {
+	case plan.OnDirectory:
 		if err := sys.Mkdirat(c.root, s.Path, 0o755); err != nil {
 			return err
 		}
+	case plan.OnFile:
+		f, err := syscall.Openat(c.root, s.Path, syscall.O_CREAT|syscall.O_EXCL|syscall.O_WRONLY|syscall.O_CLOEXEC, 0o444)
+		if err != nil {
+			return os.NewSyscallError("openat", err)
+		}
+		syscall.Close(f)
 	}
 	return c.attach(fd, s.Path)
 }

@@ -50,6 +50,12 @@ var names = [...]string{
 	Chdir: "chdir", NoNewPrivs: "no-new-privs", Landlock: "landlock", Capabilities: "capabilities", Exec: "exec-reaper",
 }
 
+// What B of Attach and BindInput asks to be made as mount point.
+const (
+	OnDirectory = 1
+	OnFile      = 2
+)
+
 // String is the step's name in errors.
 func (o Op) String() string {
 	if int(o) < len(names) && names[o] != "" {
