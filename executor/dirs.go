@@ -48,6 +48,7 @@ func (s *Session) stage(ctx context.Context, dirs []Dir) ([]nsjail.Input, error)
 			return nil, &InvalidError{"directory", d.Host, err.Error()}
 		}
 		s.staged = append(s.staged, staged)
+		s.note(d)
 		st, err := os.Stat(staged.Path)
 		if err != nil {
 			return nil, err
@@ -61,8 +62,11 @@ func (s *Session) stage(ctx context.Context, dirs []Dir) ([]nsjail.Input, error)
 func (s *Session) collect(dirs []Dir) ([]*workspace.Tree, error) {
 	var trees []*workspace.Tree
 	for _, d := range dirs {
-		if d.ReadOnly || s.copied[d] {
+		if s.given[d] {
 			continue
+		}
+		if d.ReadOnly {
+			return trees, &InvalidError{"directory", d.Host, "what is shared read-only is given to a session's first execution, when its cell is built"}
 		}
 		name, err := d.name()
 		if err != nil {
@@ -74,12 +78,17 @@ func (s *Session) collect(dirs []Dir) ([]*workspace.Tree, error) {
 		}
 		trees = append(trees, tree)
 		s.mirror.Queue(tree.Uploads, tree.Dirs)
-		if s.copied == nil {
-			s.copied = map[Dir]bool{}
-		}
-		s.copied[d] = true
+		s.note(d)
 	}
 	return trees, nil
+}
+
+// note remembers that the cell has d.
+func (s *Session) note(d Dir) {
+	if s.given == nil {
+		s.given = map[Dir]bool{}
+	}
+	s.given[d] = true
 }
 
 func (e *Executor) copyLimits() workspace.Limits {

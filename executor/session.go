@@ -47,7 +47,7 @@ type Session struct {
 	conn      *repl.Conn
 	execution int
 	oomKills  int64        // of the cell's group, after the last execution
-	copied    map[Dir]bool // directories that the cell has
+	given     map[Dir]bool // directories that the cell has
 
 	mu     sync.Mutex
 	proc   *nsjail.Process // nil while there is no REPL
@@ -256,7 +256,7 @@ func (s *Session) endCell() error {
 			d.Close()
 		}
 	}
-	s.work, s.folder, s.mirror, s.copied = nil, nil, nil, nil
+	s.work, s.folder, s.mirror, s.given = nil, nil, nil, nil
 	for _, st := range s.staged {
 		st.Close()
 	}
