@@ -25,6 +25,7 @@ const openFlags = syscall.O_NONBLOCK | syscall.O_NOFOLLOW | syscall.O_NOCTTY | s
 // workspace or a folder of the host. It is safe for concurrent use.
 type Dir struct {
 	listing sync.Mutex // held while the offset of fd is in use
+	files   int        // how many the last listing found
 
 	mu sync.RWMutex // held for reading while fd is in use, for writing to close it
 	fd int

@@ -142,7 +142,8 @@ func TestRaceWithEmpty(t *testing.T) {
 	p, outside := newPlace(t), newPlace(t)
 	outside.write(t, "sub/canary", "alive")
 	stop := attack(
-		func(int) { os.MkdirAll(p.at("a/b/sub"), 0o755); os.WriteFile(p.at("a/b/sub/canary"), nil, 0o600) },
+		// (This follows the link at times, and then makes junk outside.)
+		func(int) { os.MkdirAll(p.at("a/b/sub"), 0o755); os.WriteFile(p.at("a/b/sub/junk"), nil, 0o600) },
 		func(int) { os.Symlink(outside.path, p.at("l")); os.Rename(p.at("l"), p.at("a/l")) },
 		func(int) {
 			unix.Renameat2(unix.AT_FDCWD, p.at("a/b"), unix.AT_FDCWD, p.at("a/l"), unix.RENAME_EXCHANGE)

@@ -86,6 +86,7 @@ func (d *Dir) Snapshot(l Limits) (Snapshot, error) {
 	buf := direntBuffers.Get().(*[]byte)
 	defer direntBuffers.Put(buf)
 	s := scan{limits: l.withDefaults(), buf: *buf}
+	s.Files = make([]Entry, 0, d.files)
 	s.deadline = time.Now().Add(s.limits.Time)
 
 	if _, err := sys.Lseek(d.fd, 0, 0); err != nil {
@@ -99,6 +100,7 @@ func (d *Dir) Snapshot(l Limits) (Snapshot, error) {
 		s.todo = s.todo[:len(s.todo)-1]
 		s.descend(d, b)
 	}
+	d.files = len(s.Files)
 	return s.finish(), nil
 }
 

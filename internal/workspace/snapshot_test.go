@@ -1,6 +1,7 @@
 package workspace
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -276,5 +277,27 @@ func TestFolderIsNoLink(t *testing.T) {
 	must(t, d.Close())
 	if _, err := d.Snapshot(Limits{}); err == nil {
 		t.Error("a closed folder was listed")
+	}
+}
+
+// What leads nowhere outside is refused all the same: a link on the way, and
+// another mount. /proc is one on every machine.
+func TestOpenIsStrict(t *testing.T) {
+	p := newPlace(t)
+	p.write(t, "dir/f", "x")
+	p.link(t, "dir", "link")
+	if _, err := p.OpenFile("link/f"); !errors.Is(err, syscall.ELOOP) {
+		t.Errorf("through a link: %v", err)
+	}
+	root := at(t, "/")
+	if _, err := root.OpenFile("proc/version"); !errors.Is(err, syscall.EXDEV) {
+		t.Errorf("on another mount: %v", err)
+	}
+	proc := at(t, fmt.Sprintf("/proc/%d", os.Getpid()))
+	if _, err := proc.OpenFile("exe"); !errors.Is(err, syscall.ELOOP) {
+		t.Errorf("a magic link: %v", err)
+	}
+	if s := root.snap(t, Limits{Depth: 1, Entries: 5000}); whyOf(s.Unread, "proc") == "" {
+		t.Errorf("/proc was listed: %v", s.Unread)
 	}
 }
