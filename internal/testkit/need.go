@@ -63,6 +63,16 @@ func Tool(name string) Need {
 	}}
 }
 
+// File is a file or directory that a package of the distribution brings.
+func File(path string) Need {
+	return Need{"the file " + path, func() string {
+		if _, err := os.Stat(path); err != nil {
+			return err.Error()
+		}
+		return ""
+	}}
+}
+
 // PythonPath is the interpreter that tests run.
 const PythonPath = "/usr/bin/python3"
 
