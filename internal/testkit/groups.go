@@ -1,7 +1,7 @@
 package testkit
 
 import (
-	"bytes"
+	"fmt"
 	"io/fs"
 	"os"
 	"path"
@@ -68,8 +68,8 @@ func ownMemoryGroup() (dir string, v2 bool) {
 	return own[""], true
 }
 
-// cellGroups lists the directories called cellblock-* below the own groups. One
-// in which another process's children live is left out: machines are shared.
+// cellGroups lists the directories called cellblock-* below the own groups, but
+// for those that another live process has: machines are shared.
 func cellGroups() []string {
 	var found []string
 	for name, top := range ownGroups() {
@@ -83,7 +83,7 @@ func cellGroups() []string {
 			case !d.IsDir() || p == top:
 				return nil
 			case strings.HasPrefix(d.Name(), "cellblock-"):
-				if !madeByOther(p) {
+				if !namedByOther(d.Name()) && !ownedByOther(p) {
 					found = append(found, p)
 				}
 				return fs.SkipDir
@@ -94,34 +94,49 @@ func cellGroups() []string {
 	return found
 }
 
-// madeByOther looks at who lives in a group: a cell's first process is the child
-// of the process that made it.
-func madeByOther(dir string) bool {
-	text, err := os.ReadFile(dir + "/cgroup.procs")
-	if err != nil {
+// namedByOther says that a name (cellblock-PID-…) tells of another live process.
+func namedByOther(group string) bool {
+	number, _, ok := strings.Cut(strings.TrimPrefix(group, "cellblock-"), "-")
+	pid, err := strconv.Atoi(number)
+	if !ok || err != nil || pid == os.Getpid() {
 		return false
 	}
-	parents := make(map[string]string)
-	for _, pid := range strings.Fields(string(text)) {
-		for p := pid; p != "" && p != "0" && p != "1" && parents[p] == ""; p = parents[p] {
-			if p == strconv.Itoa(os.Getpid()) {
-				return false
-			}
-			parents[p] = parentOf(p)
-		}
-	}
-	return len(parents) > 0
+	_, err = os.Stat(fmt.Sprintf("/proc/%d", pid))
+	return err == nil
 }
 
-func parentOf(pid string) string {
-	text, err := os.ReadFile("/proc/" + pid + "/stat")
+// ownedByOther says that what runs in a group was started by another live
+// process. What has lost its parent is nobody's, and so is left behind.
+func ownedByOther(dir string) bool {
+	inside := make(map[int]bool)
+	text, _ := os.ReadFile(dir + "/cgroup.procs")
+	pid := 0
+	for f := range strings.FieldsSeq(string(text)) {
+		pid, _ = strconv.Atoi(f)
+		inside[pid] = true
+	}
+	for inside[pid] {
+		pid = parentOf(pid)
+	}
+	if pid <= 1 {
+		return false
+	}
+	for pid > 1 && pid != os.Getpid() {
+		pid = parentOf(pid)
+	}
+	return pid != os.Getpid()
+}
+
+// parentOf returns a process's parent, 0 when it has ended.
+func parentOf(pid int) int {
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {
-		return ""
+		return 0
 	}
-	// The name in parentheses may itself hold blanks and parentheses.
-	f := strings.Fields(string(text[bytes.LastIndexByte(text, ')')+1:]))
+	f := strings.Fields(string(text[strings.LastIndexByte(string(text), ')')+1:]))
 	if len(f) < 2 {
-		return ""
+		return 0
 	}
-	return f[1]
+	parent, _ := strconv.Atoi(f[1])
+	return parent
 }
