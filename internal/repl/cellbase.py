@@ -30,7 +30,11 @@ gettrace, settrace, getprofile, setprofile = sys.gettrace, sys.settrace, sys.get
 getrecursionlimit, setrecursionlimit = sys.getrecursionlimit, sys.setrecursionlimit
 set_handler, SIGINT, SIG_IGN, raise_interrupt = (
     _signal.signal, _signal.SIGINT, _signal.SIG_IGN, _signal.default_int_handler)
+set_mask, SIG_BLOCK, SIG_SETMASK = _signal.pthread_sigmask, _signal.SIG_BLOCK, _signal.SIG_SETMASK
+OTHER_SIGNALS = [s for s in range(1, 32) if s != SIGINT]
 excepthook = sys.excepthook
+io = modules['io']
+io_open_is_used = sys.version_info < (3, 13)  # by excepthook, to read source lines
 importer = modules['_frozen_importlib_external']
 Module, Function, Builtin, Code = type(sys), type(lambda: 0), type(len), type((lambda: 0).__code__)
 type_module = type.__dict__['__module__'].__get__
@@ -49,6 +53,7 @@ ONLY_AST, TOP_LEVEL_AWAIT, FUTURES, COROUTINE = 0x400, 0x2000, 0x1FE0000, 0x80
 own = modules['__main__']  # kept alive: it is about to lose its place in sys.modules
 inbox = bytearray()
 in_child = False
+mask = None  # the code's own signal mask, while ours is in force
 spare = None
 executions = 0
 
@@ -112,14 +117,12 @@ def usable(stream):
 
 def restore_streams():
     global stdout, stderr
-    if sys.stdout is not stdout or not usable(stdout):
-        if not usable(stdout):
-            stdout = open_stream(1, '<stdout>', 'w', 'surrogateescape')
-        sys.stdout = sys.__stdout__ = stdout
-    if sys.stderr is not stderr or not usable(stderr):
-        if not usable(stderr):
-            stderr = open_stream(2, '<stderr>', 'w', 'backslashreplace')
-        sys.stderr = sys.__stderr__ = stderr
+    # First this: a wrapper around our buffer that goes away here closes it.
+    sys.stdout, sys.stderr = sys.__stdout__, sys.__stderr__ = stdout, stderr
+    if not usable(stdout):
+        sys.stdout = sys.__stdout__ = stdout = open_stream(1, '<stdout>', 'w', 'surrogateescape')
+    if not usable(stderr):
+        sys.stderr = sys.__stderr__ = stderr = open_stream(2, '<stderr>', 'w', 'backslashreplace')
 
 
 def anonymous_file(data):
@@ -147,11 +150,16 @@ def set_stdin(flags, data):
         stdin, stdin_kind = None, 'data' if data else 'empty'
     if stdin is None or not usable(stdin):
         stdin = open_stream(0, '<stdin>', 'r', 'surrogateescape')
-    sys.stdin = sys.__stdin__ = stdin
 
 
-def flush(stream):
-    try:
-        stream.flush()
-    except Exception:  # None, closed, or anything the code has put there
-        pass
+def flush_streams():
+    for name in 'stdout', 'stderr':
+        try:
+            getattr(sys, name).flush()
+        except Exception:  # None, gone, or anything the code has put there
+            pass
+    for stream in stdout, stderr:
+        try:
+            stream.flush()
+        except Exception:  # closed
+            pass

@@ -15,6 +15,8 @@ def lines_of(source):
 
 
 def publish(linecache, names):
+    if type(linecache) is not Module or type(getattr(linecache, 'cache', None)) is not dict:
+        return  # not there yet, or tampered with
     for name in names:
         source = sources[name]
         # A modification time of None tells linecache.checkcache to leave the entry alone.
@@ -37,21 +39,18 @@ def remember(filename, path, codes, source):
     for name in names[:2] if path is not None and path != filename else names[:1]:
         sources[name] = source
     linecache = modules.get('linecache')
-    if linecache is not None:
-        publish(linecache, names)
+    publish(linecache, names)
     if len(names) > 1 and len(sources) > 2:
-        forget(linecache)
+        forget()
 
 
-def forget(linecache):
+def forget():
     total = sum([len(s) for s in sources.values()])
     for name in list(sources):
         if total <= MAX_SOURCES:
             return
         if name not in latest:
             total -= len(sources.pop(name))
-            if linecache is not None:
-                linecache.cache.pop(name, None)
 
 
 def find_linecache(name, path=None, target=None):

@@ -49,8 +49,9 @@ def split(source, filename, flags):
     body = compile(tree, filename, 'exec', flags, True)
     if last is None:
         return body, None
-    expression = load('_ast').Expression(last)
-    return body, compile(expression, filename, 'eval', flags | body.co_flags & FUTURES, True)
+    for kind in type.__subclasses__(type(tree).__base__):  # those of _ast.mod; an import could fail
+        if kind.__name__ == 'Expression':
+            return body, compile(kind(last), filename, 'eval', flags | body.co_flags & FUTURES, True)
 
 
 async def run_async(body, tail):
@@ -76,8 +77,9 @@ def execute(flags, source, filename, module, argv, env, stdin_data):
     global executions, namespace
     # Before anything else, because the code of the last execution may have left them in any state.
     restore_streams()
-    if flags & (STDIN_DATA | STDIN_LIVE) or stdin_kind != 'empty' or sys.stdin is not stdin or not usable(stdin):
+    if flags & (STDIN_DATA | STDIN_LIVE) or stdin_kind != 'empty' or not usable(stdin):
         set_stdin(flags, stdin_data)
+    sys.stdin = sys.__stdin__ = stdin
     if flags & FRESH and executions:
         new_namespace()
         load('gc').collect()  # what only cycles of the old namespace held
@@ -137,10 +139,7 @@ def execute(flags, source, filename, module, argv, env, stdin_data):
         reply += ',"namespace":{' + summary() + '}'
     if flags & FINISH:
         finish()
-    flush(sys.stdout)
-    flush(sys.stderr)
-    flush(stdout)
-    flush(stderr)
+    flush_streams()
     return reply + '}'
 
 
@@ -164,8 +163,7 @@ def save(path, source):
 
 def leave(status):
     """Ends a forked child that came back from the code, as the end of a program would."""
-    flush(sys.stdout)
-    flush(sys.stderr)
+    flush_streams()
     raise SystemExit(status)
 
 
@@ -231,11 +229,28 @@ def answer(data):
     return {COMPLETE: complete, CHECK: check, LIMIT: limit}[op](fields[0])
 
 
-def ignore_interrupts():
-    """Makes SIGINT harmless; one that is pending arrives here as an exception."""
+def listen_to_signals():
+    """From here on SIGINT interrupts, whatever handler the last execution left: it is the host's
+    time-out, or the user's Ctrl-C."""
+    global mask
+    set_handler(SIGINT, raise_interrupt)
+    if mask is not None:
+        own, mask = mask, None
+        set_mask(SIG_SETMASK, own)
+
+
+def ignore_signals():
+    """Makes SIGINT harmless, and keeps other handlers of the code's out of our way: one that raises
+    between a read or a write and what follows would lose a frame. What is pending arrives here."""
+    global mask
     for _ in range(1000):
         try:
             set_handler(SIGINT, SIG_IGN)
+            if 'signal' in modules:
+                if mask is None:
+                    mask = set_mask(SIG_BLOCK, ())
+                # But not SIGINT: one that is blocked would wait for the next execution.
+                set_mask(SIG_BLOCK, OTHER_SIGNALS)
             return
         except BaseException:
             pass
@@ -265,9 +280,7 @@ def serve():
         except BaseException:
             continue  # a signal handler that the code has left behind
         try:
-            # SIGINT is the host's time-out, or the user's Ctrl-C. From here on it interrupts, whatever
-            # handler the last execution left.
-            set_handler(SIGINT, raise_interrupt)
+            listen_to_signals()
             reply = answer(data).encode('utf-8', 'backslashreplace')
         except BaseException as e:
             if in_child:
@@ -278,8 +291,9 @@ def serve():
             elif type(e) is MemoryError:
                 reply = b'{"status":"error","exception":{"name":"MemoryError","traceback":"MemoryError\\n"}}'
             else:
-                reply = b'{"status":"error","exception":{"name":"SystemError","value":"the REPL failed"}}'
-        ignore_interrupts()
+                reply = ('{"status":"error","exception":{"name":%s,"value":"the REPL failed"}}' % quote(
+                    cut(type_qualname(type(e)), MAX_VALUE))).encode('utf-8', 'backslashreplace')
+        ignore_signals()
         try:
             send(data[12:20] + reply)
             if spare is None:
@@ -312,7 +326,7 @@ class Lazy:
         return getattr(builtins, self._name)
 
 
-ignore_interrupts()
+ignore_signals()
 sys.path.insert(0, posix.getcwd())
 for i in range(1, len(sys.argv) - 1):
     if sys.argv[i] == '--path':

@@ -37,8 +37,9 @@ def report(error, compiled, filename, flags):
         sys.last_type, sys.last_value, sys.last_traceback = cls, error, tb
         sys.last_exc = error
     try:
-        if sys.excepthook is not excepthook:
-            sys.excepthook(cls, error, tb)
+        hook = getattr(sys, 'excepthook', excepthook)
+        if hook is not excepthook:
+            hook(cls, error, tb)
         elif flags & SHOW:
             sys.stderr.write(text)
     except Exception:
@@ -94,9 +95,9 @@ def release(tb):
 def format_traceback(error, tb):
     """Returns what Python itself prints for an exception. Up to 3.12 that is the work of C code, which
     reads source lines with io.open: for the files that exist only here it gets an anonymous one."""
-    io, kept = modules.get('io'), sys.stderr
+    kept = getattr(sys, 'stderr', None)
     parts, thread = [], _thread.get_ident()
-    real = getattr(io, 'open', None)
+    real = getattr(io, 'open', _io.open)
 
     def open_source(name, *args, **kwargs):
         if type(name) is str and name in sources:
@@ -113,7 +114,8 @@ def format_traceback(error, tb):
         def flush(self):
             pass
     sys.stderr = Collector()
-    if io is not None and sys.version_info < (3, 13):
+    modules['io'] = io  # Python crashes when it is something else
+    if io_open_is_used:
         io.open = open_source
     try:
         excepthook(type(error), error, tb)
@@ -121,8 +123,7 @@ def format_traceback(error, tb):
         pass
     finally:
         sys.stderr = kept
-        if io is not None:
-            io.open = real
+        io.open = real
     return ''.join(parts) or plain_traceback(error, tb)
 
 

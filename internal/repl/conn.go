@@ -54,8 +54,7 @@ func (c *Conn) Ready(ctx context.Context) (Hello, error) {
 }
 
 // Exec runs code and waits for the reply. When ctx ends first its error is
-// returned and the code goes on: send the REPL SIGINT and call Await, or kill
-// it.
+// returned and the code goes on: Interrupt it, Await its reply, or kill it.
 func (c *Conn) Exec(ctx context.Context, r Request) (Reply, error) {
 	frame, err := encodeRequest(c.newSeq(), r)
 	if err != nil {
@@ -84,6 +83,25 @@ func (c *Conn) Await(ctx context.Context) (Reply, error) {
 	return reply, nil
 }
 
+// Interrupt ends an execution whose context ended: it calls signal, which is to
+// send the REPL SIGINT, and waits for the reply. It does so again after a
+// while, because CPython can miss a signal that arrives just before a blocking
+// system call, and it stops before another execution could be hit.
+func (c *Conn) Interrupt(ctx context.Context, signal func() error) (Reply, error) {
+	for pause := 250 * time.Millisecond; ; pause *= 2 {
+		if err := signal(); err != nil {
+			return Reply{}, fmt.Errorf("cannot interrupt the REPL: %w", err)
+		}
+		short, cancel := context.WithTimeout(ctx, pause)
+		reply, err := c.Await(short)
+		cancel()
+		if errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil && c.broken == nil {
+			continue
+		}
+		return reply, err
+	}
+}
+
 // Complete returns the names that text can be completed to. It may run the
 // user's code.
 func (c *Conn) Complete(ctx context.Context, text string) ([]string, error) {
@@ -91,8 +109,9 @@ func (c *Conn) Complete(ctx context.Context, text string) ([]string, error) {
 	return claims.Names, err
 }
 
-// Check says whether source, as typed so far, is "complete", "incomplete" or
-// "invalid".
+// Check says whether source, as typed so far and without the newline of its
+// last line, is "complete", "incomplete" or "invalid". A block becomes complete
+// with an empty line after it.
 func (c *Conn) Check(ctx context.Context, source string) (string, error) {
 	claims, err := c.ask(ctx, opCheck, source)
 	return claims.State, err

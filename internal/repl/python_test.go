@@ -228,8 +228,8 @@ func (r *process) wantAlive() {
 	}
 }
 
-func (r *process) interrupt() {
-	r.cmd.Process.Signal(syscall.SIGINT)
+func (r *process) interrupt() error {
+	return r.cmd.Process.Signal(syscall.SIGINT)
 }
 
 // out waits until stdout holds want.
