@@ -63,8 +63,8 @@ func (c Config) check() error {
 		return bad("memory limit", fmt.Sprintf("%d MB", c.MaxMemoryMB), fmt.Sprintf("Python needs at least %d MB", MinMemoryMB))
 	case c.CPUs < 0.01:
 		return bad("CPU quota", c.CPUs, "it must be at least 0.01")
-	case c.PIDs < 2:
-		return bad("process limit", c.PIDs, "a cell needs at least 2: its PID 1 and Python")
+	case c.PIDs < MinPIDs:
+		return bad("process limit", c.PIDs, fmt.Sprintf("a cell needs at least %d while it is built", MinPIDs))
 	case c.WorkspaceBytes < 64<<10:
 		return bad("workspace size", c.WorkspaceBytes, "it must be at least 64 KiB")
 	case c.WorkspaceFiles < 16:
@@ -81,8 +81,11 @@ func (c Config) check() error {
 	return nil
 }
 
-// MinMemoryMB is the smallest memory limit in which Python starts.
-const MinMemoryMB = 32
+// The smallest limits with which a cell can be built and Python starts.
+const (
+	MinMemoryMB = 32
+	MinPIDs     = 8
+)
 
 // Config returns the configuration with its defaults filled in.
 func (e *Executor) Config() Config { return e.cfg }

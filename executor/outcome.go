@@ -118,7 +118,10 @@ func (x *run) usage() Usage {
 	u.CPUSeconds = (x.after.CPU - x.before).Seconds()
 	u.MemoryPeakBytes = x.after.MemoryPeak
 	u.ProcessesPeak = x.after.PIDsPeak
-	u.PeakIsLifetime = !x.reset
+	u.LifetimePeaks = []string{"processes_peak"}
+	if !x.reset {
+		u.LifetimePeaks = append(u.LifetimePeaks, "memory_peak_bytes")
+	}
 	return u
 }
 

@@ -149,7 +149,7 @@ type Usage struct {
 	CPUSeconds      float64 `json:"cpu_s"`
 	MemoryPeakBytes int64   `json:"memory_peak_bytes"`
 	ProcessesPeak   int64   `json:"processes_peak"`
-	// PeakIsLifetime is set where the kernel cannot reset a peak, which is
-	// then that of the cell's whole life so far.
-	PeakIsLifetime bool `json:"peak_is_lifetime,omitempty"`
+	// LifetimePeaks names the peaks above that are those of the cell's whole
+	// life so far, since the kernel cannot reset them.
+	LifetimePeaks []string `json:"lifetime_peaks,omitempty"`
 }

@@ -74,7 +74,7 @@ type Spec struct {
 
 	WorkspaceBytes, WorkspaceFiles int64  // of /workspace; 0 means 256 MiB, 16,384
 	TmpBytes                       int64  // of /tmp and of /dev/shm each; 0 means 64 MiB
-	FileBytes                      int64  // largest file (RLIMIT_FSIZE); 0 means the workspace's size
+	FileBytes                      int64  // largest file (RLIMIT_FSIZE); 0 means a little above the workspace's size
 	OpenFiles                      uint64 // RLIMIT_NOFILE; 0 means 1,024
 
 	Inputs []Input
@@ -99,7 +99,8 @@ func (s Spec) withDefaults() Spec {
 		s.TmpBytes = 64 << 20
 	}
 	if s.FileBytes == 0 {
-		s.FileBytes = s.WorkspaceBytes
+		// Above the workspace's size, so that a full one says ENOSPC.
+		s.FileBytes = s.WorkspaceBytes + 1<<20
 	}
 	if s.OpenFiles == 0 {
 		s.OpenFiles = 1024
