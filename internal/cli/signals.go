@@ -12,11 +12,15 @@ import (
 // with a *signalError as its cause. A second one ends the process at once: the
 // cell then ends through its lifeline.
 func untilSignal() (ctx context.Context, cancel context.CancelCauseFunc, stop func()) {
+	return untilOneOf(syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
+}
+
+func untilOneOf(signals ...os.Signal) (ctx context.Context, cancel context.CancelCauseFunc, stop func()) {
 	ctx, cancel = context.WithCancelCause(context.Background())
 	// A broken pipe is to arrive as an error, so that the cell can be ended.
 	signal.Ignore(syscall.SIGPIPE)
 	arrived := make(chan os.Signal, 2)
-	signal.Notify(arrived, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
+	signal.Notify(arrived, signals...)
 	done := make(chan struct{})
 	go func() {
 		for n := 1; ; n++ {

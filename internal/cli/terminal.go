@@ -1,6 +1,10 @@
 package cli
 
-import "golang.org/x/term"
+import (
+	"os"
+
+	"golang.org/x/term"
+)
 
 func terminal(fd int) bool { return term.IsTerminal(fd) }
 
@@ -10,4 +14,14 @@ func terminalWidth(fd int) int {
 		return w
 	}
 	return 80
+}
+
+// terminalState returns a function that puts a terminal back to its present
+// state.
+func terminalState(f *os.File) (restore func(), err error) {
+	state, err := term.GetState(int(f.Fd()))
+	if err != nil {
+		return nil, err
+	}
+	return func() { _ = term.Restore(int(f.Fd()), state) }, nil // nothing is left to try
 }
