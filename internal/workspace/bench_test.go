@@ -7,7 +7,7 @@ import (
 
 func BenchmarkSnapshot(b *testing.B) {
 	for _, n := range []int{0, 10, 1000} {
-		b.Run(fmt.Sprintf("tmpfs/%d", n), func(b *testing.B) { benchSnapshot(b, newTmpfs(b), n) })
+		b.Run(fmt.Sprintf("tmpfs/%d", n), func(b *testing.B) { benchSnapshot(b, newCell(b), n) })
 		b.Run(fmt.Sprintf("disk/%d", n), func(b *testing.B) { benchSnapshot(b, newPlace(b), n) })
 	}
 }
@@ -28,7 +28,7 @@ func benchSnapshot(b *testing.B, p place, n int) {
 func BenchmarkRound(b *testing.B) {
 	for _, n := range []int{0, 10, 1000} {
 		b.Run(fmt.Sprint(n), func(b *testing.B) {
-			cell, host := newTmpfs(b), newPlace(b)
+			cell, host := newCell(b), newPlace(b)
 			for i := range n {
 				host.write(b, fmt.Sprintf("file%04d.csv", i), "x")
 			}
@@ -51,7 +51,7 @@ func BenchmarkRound(b *testing.B) {
 
 // BenchmarkPullOne is one small file that changes each time.
 func BenchmarkPullOne(b *testing.B) {
-	cell, host := newTmpfs(b), newPlace(b)
+	cell, host := newCell(b), newPlace(b)
 	m, err := NewMirror(cell.Dir, host.Dir, Limits{})
 	must(b, err)
 	for i := 0; b.Loop(); i++ {

@@ -16,14 +16,16 @@ import (
 )
 
 func TestCopyOut(t *testing.T) {
-	p, out := newTmpfs(t), newPlace(t)
+	p, out := newCell(t), newPlace(t)
 	p.write(t, "a.txt", "hello")
 	p.write(t, "d/e/run.sh", "#!/bin/sh\n")
 	p.write(t, "d/e/empty", "")
 	p.write(t, "suid", "x")
 	must(t, os.Chmod(p.at("d/e/run.sh"), 0o700))
 	must(t, syscall.Chmod(p.at("suid"), 0o6777))
-	must(t, os.Chown(p.at("a.txt"), 12345, 12345))
+	if os.Geteuid() == 0 {
+		must(t, os.Chown(p.at("a.txt"), 12345, 12345))
+	}
 	r := copyAll(t, p, out, Limits{})
 	same(t, "copied", r.Copied, "a.txt", "d/e/empty", "d/e/run.sh", "suid")
 	same(t, "names", out.names(t), "a.txt", "d", "d/e", "d/e/empty", "d/e/run.sh", "suid")
@@ -134,7 +136,7 @@ func TestCopyOutSparse(t *testing.T) {
 
 // Probe 36: the source changes in every way while it is read.
 func TestCopyOutOfMovingFiles(t *testing.T) {
-	p, out := newTmpfs(t), newPlace(t)
+	p, out := newCell(t), newPlace(t)
 	const limit = 4 << 20
 	p.write(t, "moving", strings.Repeat("x", 1<<20))
 	p.write(t, "growing", "x")
@@ -206,7 +208,7 @@ func attack(fs ...func(i int)) (stop func() int) {
 
 // Probe 34: a lease makes a blocking open wait for up to 45 s.
 func TestCopyOutLease(t *testing.T) {
-	p, out := newTmpfs(t), newPlace(t)
+	p, out := newCell(t), newPlace(t)
 	p.write(t, "leased", "x")
 	f, err := os.OpenFile(p.at("leased"), os.O_RDWR, 0)
 	must(t, err)
@@ -224,7 +226,7 @@ func TestCopyOutLease(t *testing.T) {
 
 // Probe 42: each link of a file counts.
 func TestCopyOutHardLinks(t *testing.T) {
-	p, out := newTmpfs(t), newPlace(t)
+	p, out := newCell(t), newPlace(t)
 	p.write(t, "f", strings.Repeat("x", 1<<20))
 	for i := range 10_000 {
 		must(t, os.Link(p.at("f"), p.at(fmt.Sprintf("l%05d", i))))

@@ -42,6 +42,14 @@ func at(t testing.TB, path string) place {
 // nowhere.
 func newTmpfs(t testing.TB) place { return tmpfs(t, "64M") }
 
+// newCell is a tmpfs, or for a user who cannot make one just a directory.
+func newCell(t testing.TB) place {
+	if os.Geteuid() == 0 {
+		return newTmpfs(t)
+	}
+	return newPlace(t)
+}
+
 // newFull is a disk of 64 KiB.
 func newFull(t testing.TB) place { return tmpfs(t, "64K") }
 

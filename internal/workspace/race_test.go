@@ -36,7 +36,7 @@ const secret = "SECRET of the host"
 // Probe 31: directory ↔ link, file ↔ link, file ↔ FIFO, file ↔ directory, while
 // the host lists and copies out.
 func TestRaceInTheWorkspace(t *testing.T) {
-	for name, make := range map[string]func(testing.TB) place{"disk": newPlace, "tmpfs": newTmpfs} {
+	for name, make := range map[string]func(testing.TB) place{"disk": newPlace, "tmpfs": newCell} {
 		t.Run(name, func(t *testing.T) {
 			p, out, outside := make(t), newPlace(t), newPlace(t)
 			outside.write(t, "f", secret)
