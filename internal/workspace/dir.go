@@ -120,11 +120,16 @@ func dotted(path string) string {
 // OpenFile opens a regular file for reading. Links, FIFOs, sockets and devices
 // give an error that is ErrNotRegular or that of the kernel; no call blocks.
 func (d *Dir) OpenFile(path string) (*File, error) {
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	return d.openFile(path)
+}
+
+// openFile is OpenFile for a caller that holds mu.
+func (d *Dir) openFile(path string) (*File, error) {
 	if err := checkRaw(path); err != nil {
 		return nil, err
 	}
-	d.mu.RLock()
-	defer d.mu.RUnlock()
 	fd, err := d.openBeneath(path, syscall.O_RDONLY, 0)
 	if err != nil {
 		return nil, fmt.Errorf("cannot open %s: %w", Quote(path), err)

@@ -119,7 +119,7 @@ func (m *Mirror) tryAgain(path string, again bool) {
 // mirror knows: what someone else put there meanwhile is new to the workspace.
 func (m *Mirror) removeKnown(c *copier, path string) error {
 	known, ok := m.host.find(path)
-	f, err := m.folder.OpenFile(path)
+	f, err := c.dest.openFile(path) // the copier holds its lock
 	if err != nil {
 		return nil // gone already, or none of ours
 	}
