@@ -14,12 +14,14 @@
 package cli
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"os"
 	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 )
 
 // Streams are the standard streams of the program.
@@ -103,9 +105,7 @@ func (a *app) root(args []string) *cobra.Command {
 	root.Flags().BoolVar(&version, "version", false, "print the version and exit")
 	root.SetOut(a.Out)
 	root.SetErr(a.Err)
-	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
-		return usagef("%s (see: %s --help)", err, cmd.CommandPath())
-	})
+	root.SetFlagErrorFunc(wrongFlag)
 	chosen := ""
 	if len(args) > 0 {
 		chosen = args[0]
@@ -120,6 +120,15 @@ func (a *app) root(args []string) *cobra.Command {
 		root.AddCommand(c.build(a))
 	}
 	return root
+}
+
+// wrongFlag words what is wrong with a flag.
+func wrongFlag(cmd *cobra.Command, err error) error {
+	var invalid *pflag.InvalidValueError
+	if errors.As(err, &invalid) {
+		return usagef("--%s %q: %v (see: %s --help)", invalid.GetFlag().Name, invalid.GetValue(), invalid.Unwrap(), cmd.CommandPath())
+	}
+	return usagef("%v (see: %s --help)", err, cmd.CommandPath())
 }
 
 func unknownCommand(name string) error {

@@ -5,6 +5,7 @@ import (
 	"os"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/cellblock/cellblock/executor"
 	"github.com/cellblock/cellblock/internal/trace"
@@ -51,7 +52,12 @@ func newRun(a *app) *cobra.Command {
 		ValidArgsFunction:     onlyPython,
 		RunE:                  func(cmd *cobra.Command, args []string) error { return c.run(args) },
 	}
-	fs := cmd.Flags()
+	c.addFlags(cmd.Flags())
+	completeFlags(cmd)
+	return cmd
+}
+
+func (c *runCommand) addFlags(fs *pflag.FlagSet) {
 	fs.SortFlags = false
 	fs.SetInterspersed(false) // what follows the program is its own
 	fs.StringArrayVarP(&c.code, "command", "c", nil, "run `CODE`; may be repeated, all in one session")
@@ -66,8 +72,6 @@ func newRun(a *app) *cobra.Command {
 	fs.StringVar(&c.result, "result", "", "write the results to `FILE` as well, as JSON, one a line")
 	fs.Var(sizeValue{&c.keep, 0}, "max-output", "keep at most `SIZE` of each output stream in a result; what is passed through is not cut")
 	fs.BoolVar(&c.timing, "trace", false, "print to standard error where the time went")
-	completeFlags(cmd)
-	return cmd
 }
 
 func (c *runCommand) run(args []string) error {

@@ -67,6 +67,9 @@ func (f *cellFlags) config() (executor.Config, error) {
 	if f.root != "" && (f.python != "" || f.venv != "" || len(f.with) > 0) {
 		return executor.Config{}, usagef("--root names a root that is built already: it cannot go with --python, --with or --venv")
 	}
+	if f.root != "" && !isRootName(f.root) {
+		return executor.Config{}, usagef("--root: %q is no name of a root: 1 to 64 of A-Z a-z 0-9 . _ -, beginning with a letter or digit", f.root)
+	}
 	if _, err := nsjail.ParseLayers(f.without); err != nil {
 		return executor.Config{}, usagef("--without: %v", err)
 	}
@@ -76,6 +79,17 @@ func (f *cellFlags) config() (executor.Config, error) {
 		Root: f.root, Python: f.python, Packages: f.with, Venv: f.venv,
 		Env: f.env, Without: f.without, CgroupParent: f.cgroupParent,
 	}, nil
+}
+
+// isRootName says whether s can be the name or the digest of a root.
+func isRootName(s string) bool {
+	for i, r := range s {
+		alnum := 'a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || '0' <= r && r <= '9'
+		if !alnum && (i == 0 || r != '.' && r != '_' && r != '-') {
+			return false
+		}
+	}
+	return s != "" && len(s) <= 64
 }
 
 // completeFlags tells the shell what the values of flags can be.

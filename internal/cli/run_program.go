@@ -3,6 +3,8 @@ package cli
 import (
 	"slices"
 	"strings"
+
+	"github.com/spf13/pflag"
 )
 
 // program is one piece of code as Python would see it.
@@ -75,7 +77,8 @@ func endFlagsAfterModule(args []string) []string {
 	if len(args) == 0 || args[0] != "run" || !slices.ContainsFunc(args, mentioned) {
 		return args
 	}
-	flags := newRun(&app{}).Flags()
+	flags := pflag.NewFlagSet("run", pflag.ContinueOnError)
+	(&runCommand{app: &app{}}).addFlags(flags)
 	for i := 1; i < len(args); i++ {
 		arg := args[i]
 		if arg == "--" || arg == "-" || !strings.HasPrefix(arg, "-") {

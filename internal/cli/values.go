@@ -20,6 +20,9 @@ func (v sizeValue) Set(s string) error {
 	if err != nil || n < 0 || n > 1<<50 {
 		return fmt.Errorf("it is no size: write a number with K, M or G, such as 512M")
 	}
+	if n < v.least && n < 1024 && n*1024*1024 >= v.least {
+		return fmt.Errorf("it is %s, and must be at least %s: write %dM for MiB", sizeText(n), sizeText(v.least), n)
+	}
 	if n < v.least {
 		return fmt.Errorf("it is %s, and must be at least %s", sizeText(n), sizeText(v.least))
 	}
