@@ -32,7 +32,7 @@ import gc
 seqs = set()
 f = sys._getframe()
 while f:
-    for v in f.f_locals.values():
+    for v in list(f.f_locals.values()):
         if isinstance(v, bytes) and len(v) >= 44: seqs.add(v[12:20])
     f = f.f_back
 print(len(seqs) >= 1, flush=True)
