@@ -161,14 +161,17 @@ func (c *Conn) send(ctx context.Context, frame []byte) error {
 	if len(c.buf) > 0 {
 		return c.fail(fmt.Errorf("%w: %d bytes that nobody asked for", ErrProtocol, len(c.buf)))
 	}
+	if err := ctx.Err(); err != nil {
+		return err
+	}
 	stop := c.deadline(ctx)
 	n, err := c.conn.Write(frame)
 	stop()
 	if err != nil {
-		// Whether a part was sent or none, the REPL did not read: it is stuck.
 		if ctx.Err() != nil && n == 0 {
 			return ctx.Err()
 		}
+		// A part was sent and nothing else can follow it.
 		return c.fail(c.explain(ctx, err))
 	}
 	c.seq = binary.LittleEndian.Uint64(frame[12:])

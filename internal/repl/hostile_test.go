@@ -176,13 +176,14 @@ func TestStuckREPL(t *testing.T) {
 	defer cell.Close()
 	c := New(host)
 	defer c.Close()
-	ctx, cancel := context.WithTimeout(context.Background(), 100*time.Millisecond)
+	large := Request{Code: strings.Repeat("#", 8<<20)}
+	ctx, cancel := context.WithTimeout(context.Background(), 500*time.Millisecond)
 	defer cancel()
-	if _, err := c.Exec(ctx, Request{Code: strings.Repeat("#", 8<<20)}); !errors.Is(err, context.DeadlineExceeded) {
+	if _, err := c.Exec(ctx, large); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("got %v", err)
 	}
-	if _, err := c.Exec(context.Background(), Request{Code: "1"}); err == nil {
-		t.Error("half a request was followed by another")
+	if _, err := c.Exec(limited(t), Request{Code: "1"}); !errors.Is(err, c.broken) || c.broken == nil {
+		t.Errorf("half a request was followed by another: %v", err)
 	}
 }
 

@@ -322,7 +322,7 @@ func TestMemoryErrorLeavesTheSessionAlive(t *testing.T) {
 	eachPython(t, func(t *testing.T, p python) {
 		r := start(t, p)
 		r.must("keep = 41")
-		if err := r.LimitData(limited(t), 200<<20); err != nil {
+		if err := r.LimitData(limited(t), 80<<20); err != nil {
 			t.Fatal(err)
 		}
 		for _, code := range []string{
@@ -340,7 +340,7 @@ func TestMemoryErrorLeavesTheSessionAlive(t *testing.T) {
 			r.code("l = None")
 			r.wantAlive()
 		}
-		if v := value(r.must("len(bytearray(50 << 20))")); v != "52428800" {
+		if v := value(r.must("len(bytearray(30 << 20))")); v != "31457280" {
 			t.Errorf("memory did not come back: %s", v)
 		}
 	})
