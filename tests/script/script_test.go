@@ -38,11 +38,8 @@ const patience = 20 * time.Second
 func TestScripts(t *testing.T) {
 	testkit.Require(t, testkit.Root, testkit.MemoryController, testkit.UserNamespaces, testkit.Python("3.9"))
 	bin, state := program(t), t.TempDir()
-	// What users without rights are to run must be reachable for them.
-	for dir := range parents(bin, state) {
-		if err := os.Chmod(dir, 0o755); err != nil {
-			t.Fatal(err)
-		}
+	if err := open(bin, filepath.Join(state, "x")); err != nil {
+		t.Fatal(err)
 	}
 	testscript.Run(t, testscript.Params{
 		Dir:                 "testdata",
@@ -54,7 +51,7 @@ func TestScripts(t *testing.T) {
 			env.Setenv("CELLBLOCK_STATE_DIR", state) // the root is built once
 			env.Setenv("NL", "\n")
 			env.Setenv("XDG_STATE_HOME", env.WorkDir+"/.state")
-			return os.Chmod(env.WorkDir, 0o755)
+			return open(filepath.Join(env.WorkDir, "x"))
 		},
 		Condition: condition,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
@@ -77,16 +74,17 @@ func program(t *testing.T) string {
 	return bin
 }
 
-// parents are the directories above paths that lie below the one for temporary
+// open lets users without rights reach paths below the directory for temporary
 // files.
-func parents(paths ...string) map[string]bool {
-	dirs := map[string]bool{}
+func open(paths ...string) error {
 	for _, p := range paths {
 		for dir := filepath.Dir(p); strings.HasPrefix(dir, os.TempDir()+"/"); dir = filepath.Dir(dir) {
-			dirs[dir] = true
+			if err := os.Chmod(dir, 0o755); err != nil {
+				return err
+			}
 		}
 	}
-	return dirs
+	return nil
 }
 
 // condition knows [package:NAME]. Where nothing may be skipped, a package that
