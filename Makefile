@@ -9,7 +9,7 @@ DIST        := $(NATIVE)/dist
 VERSION     ?= $(shell git describe --always --dirty 2>/dev/null || echo devel)
 LINT        := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 
-CFLAGS_REAPER := -static -nostdlib -ffreestanding -fno-stack-protector -fno-pie -no-pie -fcf-protection=none \
+CFLAGS_INIT := -static -nostdlib -ffreestanding -fno-stack-protector -fno-pie -no-pie -fcf-protection=none \
                  -O2 -Wall -Wextra -Werror -Wl,--build-id=none,-z,noseparate-code -s
 CFLAGS_LOCK   := -shared -fPIC -O2 -nostartfiles -nostdlib -fno-stack-protector -Wall -Wextra -Werror \
                  -Wl,-z,relro,-z,now,-z,noexecstack,-z,noseparate-code,--build-id=none -s
@@ -41,16 +41,13 @@ deps-test: deps-demo
 
 # ---- build ----
 
-native: $(DIST)/init $(DIST)/reaper $(DIST)/lock.so ## the programs that run before or without Go
+native: $(DIST)/init $(DIST)/lock.so ## the programs that run before or without Go
 
-$(DIST)/reaper: $(NATIVE)/src/reaper.c Makefile
-	gcc $(CFLAGS_REAPER) -o $@ $<
+$(DIST)/init: $(NATIVE)/src/init.c Makefile
+	gcc $(CFLAGS_INIT) -o $@ $<
 
 $(DIST)/lock.so: $(NATIVE)/src/lock.c Makefile
 	gcc $(CFLAGS_LOCK) -o $@ $<
-
-$(DIST)/init: $(wildcard cmd/cellblock-init/*.go nsjail/child/*.go nsjail/plan/*.go nsjail/mount/*.go internal/sys/*.go) Makefile
-	CGO_ENABLED=0 $(GO) build -trimpath -ldflags='-s -w' -o $@ ./cmd/cellblock-init
 
 build: deps native ## bin/cellblock
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags='-s -w -X github.com/cellblock/cellblock/internal/cli.version=$(VERSION)' -o $(BIN)/cellblock ./cmd/cellblock
@@ -76,4 +73,4 @@ bench: deps-test build ## interleaved medians and ratios; ROUNDS=50 ONLY=name,na
 	$(GO) run ./tests/bench $(if $(ROUNDS),-rounds $(ROUNDS)) $(if $(ONLY),-only $(ONLY))
 
 clean:
-	rm -rf $(BIN) $(DIST)/init $(DIST)/reaper $(DIST)/lock.so bench.json
+	rm -rf $(BIN) $(DIST)/init $(DIST)/lock.so bench.json

@@ -3,7 +3,7 @@ package executor
 import (
 	"errors"
 	"fmt"
-	"regexp"
+	"strings"
 )
 
 // ErrClosed is returned by calls on an Executor or Session that was closed.
@@ -20,17 +20,28 @@ func (e *InvalidError) Error() string {
 	return fmt.Sprintf("invalid %s %q: %s", e.What, e.Got, e.Why)
 }
 
-var (
-	sessionIDs = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$`)
-	stageNames = regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}$`)
-)
+// isName says whether s is 1 to 64 of A-Z a-z 0-9 and of extra.
+func isName(s, extra string) bool {
+	for _, c := range []byte(s) {
+		if !isAlnum(c) && !strings.ContainsRune(extra, rune(c)) {
+			return false
+		}
+	}
+	return s != "" && len(s) <= 64
+}
+
+func isAlnum(c byte) bool {
+	return c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9'
+}
+
+func isSessionID(s string) bool { return isName(s, "._-") && isAlnum(s[0]) }
 
 // check is what a request must keep to.
 func (r Request) check() error {
-	if r.SessionID != "" && !sessionIDs.MatchString(r.SessionID) {
+	if r.SessionID != "" && !isSessionID(r.SessionID) {
 		return &InvalidError{"session id", r.SessionID, "1 to 64 of A-Z a-z 0-9 . _ -, beginning with a letter or digit"}
 	}
-	if r.StageName != "" && !stageNames.MatchString(r.StageName) {
+	if r.StageName != "" && !isName(r.StageName, "_-") {
 		return &InvalidError{"stage name", r.StageName, "1 to 64 of A-Z a-z 0-9 _ -"}
 	}
 	if r.Timeout < 0 {

@@ -3,26 +3,32 @@ package executor
 import (
 	"regexp"
 	"strings"
+	"sync"
 )
 
-// hints say, in one line, what to do where a failure is the sandbox's doing.
-// The first that fits is taken.
-var hints = []struct {
+// hintRow is a failure that is the sandbox's doing, and what to do about it.
+type hintRow struct {
 	name  string         // of the exception; "" fits any
 	value *regexp.Regexp // of the traceback, whose last line is the exception; nil fits any
 	text  string
-}{
-	{"ModuleNotFoundError", regexp.MustCompile(`No module named '(pip|ensurepip|venv)'`), "Packages cannot be installed inside the sandbox: name them when the root is built (--with NAME, or --venv DIR)."},
-	{"ModuleNotFoundError", regexp.MustCompile(`No module named`), "The module is not in the sandbox's root: add it with --with NAME (installed on the host) or --venv DIR."},
-	{"", regexp.MustCompile(`Address family not supported|URLError|gaierror|name resolution|NameResolution`), "The sandbox has no network: give the data as files (--file, input_files)."},
-	{"PermissionError", regexp.MustCompile(`subprocess\.py|popen_spawn|\bos\.(exec|spawn|popen|posix_spawn)`), "The sandbox starts no other programs (no subprocess, os.system, multiprocessing spawn): do it in Python, or with multiprocessing's fork."},
-	{"OSError", regexp.MustCompile(`\[Errno 28\]|No space left`), "The workspace is full: raise --workspace-size, or delete files."},
-	{"OSError", regexp.MustCompile(`\[Errno 27\]|File too large`), "A file in the workspace can be as large as the workspace: raise --workspace-size."},
-	{"OSError", regexp.MustCompile(`\[Errno 30\]|Read-only file system`), "Only the workspace (the working directory) and /tmp can be written to."},
-	{"MemoryError", nil, "The session's memory limit was reached: raise it with --memory, or work in smaller pieces."},
-	{"RuntimeError", regexp.MustCompile(`can't start new thread`), "The session's limit of processes and threads was reached: raise it with --pids."},
-	{"BlockingIOError", regexp.MustCompile(`\[Errno 11\]`), "The session's limit of processes and threads was reached: raise it with --pids."},
 }
+
+// hints are asked in order, and the first that fits is taken. They are
+// compiled when code has failed and not at each start.
+var hints = sync.OnceValue(func() []hintRow {
+	return []hintRow{
+		{"ModuleNotFoundError", regexp.MustCompile(`No module named '(pip|ensurepip|venv)'`), "Packages cannot be installed inside the sandbox: name them when the root is built (--with NAME, or --venv DIR)."},
+		{"ModuleNotFoundError", regexp.MustCompile(`No module named`), "The module is not in the sandbox's root: add it with --with NAME (installed on the host) or --venv DIR."},
+		{"", regexp.MustCompile(`Address family not supported|URLError|gaierror|name resolution|NameResolution`), "The sandbox has no network: give the data as files (--file, input_files)."},
+		{"PermissionError", regexp.MustCompile(`subprocess\.py|popen_spawn|\bos\.(exec|spawn|popen|posix_spawn)`), "The sandbox starts no other programs (no subprocess, os.system, multiprocessing spawn): do it in Python, or with multiprocessing's fork."},
+		{"OSError", regexp.MustCompile(`\[Errno 28\]|No space left`), "The workspace is full: raise --workspace-size, or delete files."},
+		{"OSError", regexp.MustCompile(`\[Errno 27\]|File too large`), "A file in the workspace can be as large as the workspace: raise --workspace-size."},
+		{"OSError", regexp.MustCompile(`\[Errno 30\]|Read-only file system`), "Only the workspace (the working directory) and /tmp can be written to."},
+		{"MemoryError", nil, "The session's memory limit was reached: raise it with --memory, or work in smaller pieces."},
+		{"RuntimeError", regexp.MustCompile(`can't start new thread`), "The session's limit of processes and threads was reached: raise it with --pids."},
+		{"BlockingIOError", regexp.MustCompile(`\[Errno 11\]`), "The session's limit of processes and threads was reached: raise it with --pids."},
+	}
+})
 
 func hint(x *run, r *Result) string {
 	switch r.Verdict {
@@ -36,7 +42,7 @@ func hint(x *run, r *Result) string {
 	if r.Exception == nil {
 		return ""
 	}
-	for _, h := range hints {
+	for _, h := range hints() {
 		if h.name != "" && h.name != r.Exception.Name {
 			continue
 		}

@@ -15,8 +15,12 @@ import (
 	"github.com/cellblock/cellblock/nsjail"
 )
 
-// grace is how long interrupted code has until it is killed.
-const grace = 2 * time.Second
+// grace is how long interrupted code has until it is killed, firstPause how
+// long until the first interrupt is repeated.
+const (
+	grace      = 2 * time.Second
+	firstPause = 250 * time.Millisecond
+)
 
 // floodFactor times MaxOutput is what an execution may print in all before it
 // is stopped; what is above MaxOutput is counted and thrown away.
@@ -186,6 +190,10 @@ func (x *run) watch(ctx context.Context) {
 	recheck := time.NewTimer(time.Hour)
 	recheck.Stop()
 	defer recheck.Stop()
+	again := time.NewTimer(time.Hour)
+	again.Stop()
+	defer again.Stop()
+	pause := firstPause
 	var memory <-chan struct{}
 	if g := x.s.cell.Group(); g != nil {
 		memory = g.OOM()
@@ -199,6 +207,7 @@ func (x *run) watch(ctx context.Context) {
 		x.verdict, x.cause = v, cause
 		x.s.proc.Signal(syscall.SIGINT)
 		kill.Reset(grace)
+		again.Reset(pause)
 	}
 	for {
 		select {
@@ -236,6 +245,11 @@ func (x *run) watch(ctx context.Context) {
 			ended = nil
 			x.died = !x.lost
 			x.kill()
+		case <-again.C:
+			// CPython misses a signal that arrives just before a blocking call.
+			x.s.proc.Signal(syscall.SIGINT)
+			pause *= 2
+			again.Reset(pause)
 		case <-kill.C:
 			x.kill()
 		case <-cancelled:
@@ -277,11 +291,11 @@ func (x *run) settle() {
 		// state of the code any more.
 		x.kill()
 	}
-	if x.r.Finish {
-		x.lost = true
-	}
-	if x.lost {
+	switch {
+	case x.lost:
 		s.endREPL()
+	case x.r.Finish:
+		s.spent = true // ended with the cell, or by the next execution
 	}
 }
 

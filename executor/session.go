@@ -46,6 +46,7 @@ type Session struct {
 	mirror    *workspace.Mirror
 	conn      *repl.Conn
 	execution int
+	spent     bool         // the REPL has finished its program
 	oomKills  int64        // of the cell's group, after the last execution
 	given     map[Dir]bool // directories that the cell has
 
@@ -57,7 +58,7 @@ type Session struct {
 
 // NewSession makes a session. Its cell is built by the first execution.
 func (e *Executor) NewSession(ctx context.Context, o SessionOptions) (*Session, error) {
-	if o.ID != "" && !sessionIDs.MatchString(o.ID) {
+	if o.ID != "" && !isSessionID(o.ID) {
 		return nil, Request{SessionID: o.ID}.check()
 	}
 	s := &Session{ex: e, options: o, turn: make(chan struct{}, 1)}
@@ -91,11 +92,11 @@ func (s *Session) give() { s.turn <- struct{}{} }
 // lost says that it had one that has ended since the last execution.
 func (s *Session) ready(ctx context.Context, dirs []Dir) (lost bool, err error) {
 	if s.cell != nil && isClosed(s.cell.Ended()) {
-		lost = s.conn != nil
+		lost = s.conn != nil && !s.spent
 		s.endCell()
 	}
-	if s.conn != nil && isClosed(s.proc.Ended()) {
-		lost = true
+	if s.conn != nil && (s.spent || isClosed(s.proc.Ended())) {
+		lost = !s.spent
 		s.endREPL()
 	}
 	if s.cell == nil {
@@ -231,6 +232,7 @@ func (s *Session) dropREPL() {
 		s.conn.Close()
 		s.conn = nil
 	}
+	s.spent = false
 	s.mu.Lock()
 	proc := s.proc
 	s.proc = nil

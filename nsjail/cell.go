@@ -13,7 +13,6 @@ import (
 
 	"github.com/cellblock/cellblock/cgroup"
 	"github.com/cellblock/cellblock/internal/sys"
-	"github.com/cellblock/cellblock/nsjail/plan"
 )
 
 // Cell is a standing cell. Its methods are safe for concurrent use. It ends
@@ -21,22 +20,27 @@ import (
 type Cell struct {
 	spec  Spec
 	host  layout
-	steps []plan.Step
+	steps []step
 
 	slot      *slot
 	group     *cgroup.Group // nil without the layer
 	workspace *os.File
-	process   *os.Process // the init, then the reaper: PID 1 of the cell
+	process   *os.Process // the init: PID 1 of the cell
 	socket    *sys.Packet
 
-	ask   sync.Mutex  // one question to the reaper at a time
+	// What lookAtInit found, once it has: CheckPosture waits for it.
+	standing   chan []string
+	looking    bool
+	namespaces map[string]string // of the init; before standing has a value
+
+	ask   sync.Mutex  // one question to the init at a time
 	reply chan answer // the answer to it
 
 	mu     sync.Mutex
 	exits  map[int32]chan Exit // by PID inside the cell
 	killed chan struct{}       // closed when all code is gone
 
-	ended     chan struct{} // closed when the reaper is gone
+	ended     chan struct{} // closed when the init is gone
 	closeOnce sync.Once
 	closeErr  error
 }
@@ -47,7 +51,7 @@ type Exit struct {
 	CPU    time.Duration // its own and its waited-for children's
 }
 
-// answer is a message of the reaper: see reaper.c.
+// answer is a message of the init: see init.c.
 type answer struct {
 	kind   byte
 	step   byte
@@ -60,12 +64,12 @@ type answer struct {
 
 const answerSize = 40
 
-// The steps of reaper.c that can fail, in its order.
-var reaperSteps = []string{"", "setsid", "pass-descriptors", "close-descriptors", "clear-ambient", "setresgid", "setresuid", "drop-capabilities", "dumpable", "seccomp-filter", "exec-python", "oom-score", "fork"}
+// The steps of run_python in init.c that can fail, in its order.
+var replSteps = []string{"", "setsid", "pass-descriptors", "close-descriptors", "clear-ambient", "setresgid", "setresuid", "drop-capabilities", "dumpable", "seccomp-filter", "exec-python", "fork"}
 
 func parseAnswer(b []byte, fds []int) (answer, error) {
 	if len(b) != answerSize || len(fds) > 1 {
-		return answer{}, errors.New("BUG(nsjail): malformed answer of the reaper")
+		return answer{}, errors.New("BUG(nsjail): malformed answer of the init")
 	}
 	le := binary.NativeEndian
 	a := answer{kind: b[0], step: b[1], pid: int32(le.Uint32(b[4:])), status: int32(le.Uint32(b[8:])), errno: int32(le.Uint32(b[12:])), fd: -1}
@@ -76,7 +80,7 @@ func parseAnswer(b []byte, fds []int) (answer, error) {
 	return a, nil
 }
 
-// listen takes the reaper's messages until it is gone.
+// listen takes the init's messages until it is gone.
 func (c *Cell) listen() {
 	defer close(c.ended)
 	buf := make([]byte, 4096)
@@ -278,7 +282,11 @@ func (c *Cell) Close() error {
 }
 
 func (c *Cell) end() error {
-	// The reaper is PID 1 of its namespace: with it the kernel ends all others.
+	if c.looking {
+		// lookAtInit must not look at a process that took over the PID.
+		c.standing <- <-c.standing
+	}
+	// The init is PID 1 of its namespace: with it the kernel ends all others.
 	if c.process != nil {
 		c.process.Kill()
 		c.process.Wait()

@@ -47,6 +47,15 @@ func procMasked() (bool, error) {
 // noProcByName is set by a test, to go the way of older kernels.
 var noProcByName bool
 
+// lastCap is the number of the kernel's last capability.
+func lastCap() (int, error) {
+	b, err := os.ReadFile("/proc/sys/kernel/cap_last_cap")
+	if err != nil {
+		return 0, err
+	}
+	return strconv.Atoi(string(bytes.TrimSpace(b)))
+}
+
 // sendProc makes a proc of the cell's PID namespace outside of its user
 // namespace and passes it in: by name of the namespace where the kernel can
 // (6.17), through a helper born in that PID namespace elsewhere.
@@ -70,8 +79,8 @@ func (c *Cell) sendProc() error {
 	return c.socket.Send([]byte("p"), fd)
 }
 
-// procByHelper starts the init's program as a helper in the namespace; it
-// sends the mount over its socket.
+// procByHelper starts the init's program as a helper in the namespace, with a
+// plan of its own: make the mount and send it.
 func procByHelper(pidns *os.File) (int, error) {
 	programs, err := sealedOnce()
 	if err != nil {
@@ -83,24 +92,40 @@ func procByHelper(pidns *os.File) (int, error) {
 	}
 	defer ours.Close()
 	defer theirs.Close()
+	program, err := lower([]step{{"proc", func(p *program) { p.send(newProc(p)) }}})
+	if err != nil {
+		return -1, err
+	}
+	message, err := program.encode()
+	if err != nil {
+		return -1, err
+	}
+	packet := sys.NewPacket(ours)
+	if err := packet.Send(message); err != nil {
+		return -1, err
+	}
 	p, err := startInPIDNS(pidns, func() (*os.Process, error) {
-		files := []*os.File{nil, nil, nil, theirs, programs.init}
-		return os.StartProcess("/proc/self/fd/4", []string{"cellblock-init", "proc"}, &os.ProcAttr{Files: files})
+		files := []*os.File{nil, nil, nil, theirs, programs.filter, programs.init}
+		return os.StartProcess("/proc/self/fd/"+strconv.Itoa(selfFD), []string{"helper"}, &os.ProcAttr{Files: files})
 	})
 	if err != nil {
 		return -1, err
 	}
 	theirs.Close()
 	buf := make([]byte, 512)
-	n, fds, err := sys.NewPacket(ours).Recv(buf)
+	n, fds, err := packet.Recv(buf)
 	p.Wait()
 	if err != nil {
 		return -1, err
 	}
-	if len(fds) != 1 {
-		return -1, os.NewSyscallError("mount proc: "+string(buf[:n]), syscall.EPERM)
+	a, err := parseAnswer(buf[:n], fds)
+	if err != nil {
+		return -1, err
 	}
-	return fds[0], nil
+	if a.fd < 0 {
+		return -1, os.NewSyscallError("mount proc", syscall.Errno(a.errno))
+	}
+	return a.fd, nil
 }
 
 // startInPIDNS starts a process whose PID namespace is pidns. The thread

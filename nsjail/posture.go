@@ -6,21 +6,21 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 
 	"github.com/cellblock/cellblock/internal/sys"
+	"github.com/cellblock/cellblock/nsjail/mount"
 	"github.com/cellblock/cellblock/seccomp"
 )
 
 // identity is what the kernel must say of one process of a cell.
 type identity struct {
-	uid, gid  int
-	caps      uint64 // effective and permitted
-	ambient   uint64
-	inherited uint64
-	seccomp   int // filters
-	fds       []int
-	threads   int // 0: any number
+	uid, gid int
+	caps     uint64 // effective and permitted
+	seccomp  int    // filters
+	fds      []int
+	threads  int // 0: any number
 }
 
 var namespaces = []string{"user", "mnt", "pid", "net", "ipc", "uts", "cgroup"}
@@ -30,14 +30,14 @@ var namespaces = []string{"user", "mnt", "pid", "net", "ipc", "uts", "cgroup"}
 // is ready and before it gets the first byte nobody trusts: later checks
 // would race with the code. The error is a *PostureError.
 func (c *Cell) CheckPosture(p *Process) error {
-	var f findings
-	repl := strconv.Itoa(p.PID)
-	reaper := strconv.Itoa(c.process.Pid)
+	f := findings{list: slices.Clone(<-c.standing)}
+	c.standing <- f.list // for the cell's next REPL
 
+	repl := strconv.Itoa(p.PID)
 	f.identity("repl", repl, identity{uid: c.hostID(c.host.code), gid: c.hostGID(c.host.code), seccomp: seccomp.Filters, fds: []int{0, 1, 2, 3}})
-	f.identity("init", reaper, identity{uid: c.hostID(initID), gid: c.hostGID(initID), caps: keptCaps, ambient: keptCaps, inherited: keptCaps, fds: []int{0, 1, 2, 3, 4}, threads: 1})
-	f.namespaces(repl, reaper)
-	f.mounts(repl, c.wantedMounts())
+	// While it starts a REPL the init holds more; now it is at rest.
+	f.descriptors("init", strconv.Itoa(c.process.Pid), []int{0, 1, 2, 3, 4})
+	f.sameNamespaces(repl, c.namespaces)
 	f.root(repl, c.spec.Root)
 	f.limits(repl, limits(c.spec))
 	f.mappings(repl)
@@ -53,6 +53,17 @@ func (c *Cell) CheckPosture(p *Process) error {
 		return &PostureError{f.list}
 	}
 	return nil
+}
+
+// lookAtInit is the part of the posture that no REPL can change: PID 1, its
+// namespaces and its mounts. It is read while the first REPL starts.
+func (c *Cell) lookAtInit() {
+	var f findings
+	reaper := strconv.Itoa(c.process.Pid)
+	f.identity("init", reaper, identity{uid: c.hostID(initID), gid: c.hostGID(initID), caps: keptCaps, threads: 1})
+	c.namespaces = f.namespaces(reaper)
+	f.mounts(reaper, c.wantedMounts())
+	c.standing <- f.list
 }
 
 func (c *Cell) hostID(inner int) int {
@@ -94,14 +105,20 @@ func (f *findings) identity(who, pid string, want identity) {
 	if after := f.names("/proc/" + pid + "/task"); !slices.Equal(before, after) {
 		f.add("%s changed its threads while it was looked at", who)
 	}
+	if want.fds != nil {
+		f.descriptors(who, pid, want.fds)
+	}
+}
+
+func (f *findings) descriptors(who, pid string, want []int) {
 	var fds []int
 	for _, n := range f.names("/proc/" + pid + "/fd") {
 		fd, _ := strconv.Atoi(n)
 		fds = append(fds, fd)
 	}
 	slices.Sort(fds)
-	if !slices.Equal(fds, want.fds) {
-		f.add("%s has descriptors %v, not %v", who, fds, want.fds)
+	if !slices.Equal(fds, want) {
+		f.add("%s has descriptors %v, not %v", who, fds, want)
 	}
 }
 
@@ -133,7 +150,7 @@ func (f *findings) status(who, text string, want identity) {
 	}
 	expected := map[string]string{
 		"Uid": four(want.uid), "Gid": four(want.gid), "Groups": groups,
-		"CapInh": hex(want.inherited), "CapPrm": hex(want.caps), "CapEff": hex(want.caps), "CapBnd": hex(0), "CapAmb": hex(want.ambient),
+		"CapInh": hex(0), "CapPrm": hex(want.caps), "CapEff": hex(want.caps), "CapBnd": hex(0), "CapAmb": hex(0),
 		"NoNewPrivs": "1", "Seccomp": seccompMode, "Seccomp_filters": strconv.Itoa(want.seccomp),
 	}
 	seen := 0
@@ -153,22 +170,40 @@ func (f *findings) status(who, text string, want identity) {
 	}
 }
 
-// namespaces of the REPL must be those of the init, and none the host's.
-func (f *findings) namespaces(repl, reaper string) {
-	link := func(pid, ns string) string {
+// hostNamespaces are those of this process, read once.
+var hostNamespaces = sync.OnceValue(func() map[string]string {
+	var f findings
+	return f.links("self")
+})
+
+func (f *findings) links(pid string) map[string]string {
+	m := map[string]string{}
+	for _, ns := range namespaces {
 		l, err := os.Readlink("/proc/" + pid + "/ns/" + ns)
 		if err != nil {
 			f.add("%v", err)
 		}
-		return l
+		m[ns] = l
 	}
+	return m
+}
+
+// namespaces of the init: none may be the host's.
+func (f *findings) namespaces(pid string) map[string]string {
+	own := f.links(pid)
 	for _, ns := range namespaces {
-		r := link(repl, ns)
-		if r != link(reaper, ns) {
-			f.add("the REPL's %s namespace is not the cell's", ns)
-		}
-		if r == link("self", ns) {
+		if own[ns] == hostNamespaces()[ns] {
 			f.add("the cell has the host's %s namespace", ns)
+		}
+	}
+	return own
+}
+
+// sameNamespaces: the REPL is where the init is.
+func (f *findings) sameNamespaces(pid string, want map[string]string) {
+	for ns, l := range f.links(pid) {
+		if l != want[ns] {
+			f.add("the REPL's %s namespace is not the cell's", ns)
 		}
 	}
 }
@@ -192,12 +227,9 @@ func (c *Cell) wantedMounts() map[string]wantedMount {
 		"/dev/shm":   {fstype: "tmpfs", options: scratch, super: []string{size(c.spec.TmpBytes)}},
 		"/proc":      {fstype: "proc", options: scratch, super: []string{"subset=pid"}},
 	}
-	for _, s := range c.steps {
-		if s.Op.String() == "bind-device" {
-			m["/"+s.Path] = wantedMount{options: "*"}
-		}
-		if s.Op.String() == "make-tmpfs" && s.Path == "dev" {
-			m["/dev"] = wantedMount{fstype: "tmpfs", options: "*"}
+	if c.host.rootless || !c.host.mknod {
+		for _, d := range mount.Devices {
+			m["/dev/"+d.Name] = wantedMount{options: "*"} // the host's flags
 		}
 	}
 	for _, in := range c.spec.Inputs {

@@ -69,13 +69,13 @@ func (c *Cell) StartREPL(ctx context.Context) (_ *Process, err error) {
 			p.pidfd.Close()
 		}
 		step := "unknown"
-		if int(a.step) < len(reaperSteps) {
-			step = reaperSteps[a.step]
+		if int(a.step) < len(replSteps) {
+			step = replSteps[a.step]
 		}
 		return nil, hostStep(step, os.NewSyscallError(step, syscall.Errno(a.errno)))
 	}
 	if p.pidfd == nil {
-		return nil, hostStep("start-repl", errors.New("BUG(nsjail): the reaper sent no pidfd"))
+		return nil, hostStep("start-repl", errors.New("BUG(nsjail): the init sent no pidfd"))
 	}
 	if p.PID, err = pidOf(p.pidfd); err != nil {
 		return nil, hostStep("start-repl", err)

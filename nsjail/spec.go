@@ -19,7 +19,6 @@ import (
 
 	"github.com/cellblock/cellblock/cgroup"
 	"github.com/cellblock/cellblock/internal/trace"
-	"github.com/cellblock/cellblock/nsjail/plan"
 )
 
 // Layer is a part of a cell that a caller may name as one that may be missing.
@@ -52,14 +51,6 @@ type Input struct {
 	Stage string // on the host, below a path that tells nothing
 	Name  string // below /workspace
 	File  bool   // Stage is a regular file
-}
-
-// mountPoint is what the init makes to mount the input on.
-func (in Input) mountPoint() uint64 {
-	if in.File {
-		return plan.OnFile
-	}
-	return plan.OnDirectory
 }
 
 // Spec is what a cell is to be. It is not changed by Start.

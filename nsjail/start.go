@@ -14,16 +14,15 @@ import (
 	"github.com/cellblock/cellblock/internal/sys"
 	"github.com/cellblock/cellblock/nsjail/mount"
 	"github.com/cellblock/cellblock/nsjail/native"
-	"github.com/cellblock/cellblock/nsjail/plan"
 	"github.com/cellblock/cellblock/seccomp"
 )
 
 // buildTime bounds the building of a cell: a step that hangs is a failure.
 const buildTime = 10 * time.Second
 
-// sealed are the programs and the filter that every cell of this process
+// sealed are the program and the filter that every cell of this process
 // starts from, each a sealed memory file (CVE-2019-5736).
-type sealed struct{ init, reaper, filter *os.File }
+type sealed struct{ init, filter *os.File }
 
 var sealedOnce = sync.OnceValues(func() (*sealed, error) {
 	var s sealed
@@ -33,7 +32,6 @@ var sealedOnce = sync.OnceValues(func() (*sealed, error) {
 		read func() ([]byte, error)
 	}{
 		{&s.init, "cellblock-init", native.Init},
-		{&s.reaper, "cellblock-reaper", native.Reaper},
 		{&s.filter, "cellblock-filter", seccomp.Cell},
 	} {
 		b, err := p.read()
@@ -51,12 +49,15 @@ var sealedOnce = sync.OnceValues(func() (*sealed, error) {
 
 // host is what a process finds out about its host once.
 var hostOnce = sync.OnceValues(func() (layout, error) {
-	l := layout{rootless: !canMount(), code: codeID, mknod: true, landlock: min(sys.LandlockABI(), 6)}
+	l := layout{rootless: !canMount(), code: codeID, mknod: true, landlock: sys.LandlockABI()}
 	if l.rootless {
 		l.code = initID
 	}
-	masked, err := procMasked()
-	l.procMasked = masked
+	var err error
+	if l.procMasked, err = procMasked(); err != nil {
+		return l, err
+	}
+	l.lastCap, err = lastCap()
 	return l, err
 })
 
@@ -110,7 +111,8 @@ func Start(ctx context.Context, spec Spec) (_ *Cell, err error) {
 	if err != nil {
 		return nil, hostStep("native-programs", err)
 	}
-	c := &Cell{spec: spec, host: host, ended: make(chan struct{}), exits: map[int32]chan Exit{}, reply: make(chan answer, 1)}
+	spec.Trace.Mark("programs in memory")
+	c := &Cell{spec: spec, host: host, ended: make(chan struct{}), exits: map[int32]chan Exit{}, reply: make(chan answer, 1), standing: make(chan []string, 1)}
 	defer func() {
 		if err != nil {
 			c.Close()
@@ -123,6 +125,7 @@ func Start(ctx context.Context, spec Spec) (_ *Cell, err error) {
 	if c.slot, err = takeSlot(cells); err != nil {
 		return nil, hostStep("record", err)
 	}
+	spec.Trace.Mark("record made")
 	if err = c.makeGroup(); err != nil {
 		return nil, err
 	}
@@ -130,26 +133,35 @@ func Start(ctx context.Context, spec Spec) (_ *Cell, err error) {
 
 	var fds passed
 	defer fds.closeParent()
-	fds.add("reaper", programs.reaper, false)
 	if !host.rootless {
 		if err := c.makeMounts(&fds); err != nil {
 			return nil, err
 		}
 	}
 	spec.Trace.Mark("mounts made")
-	message, err := plan.Encode(c.plan(&fds))
+	c.steps = steps(c.spec, c.host, fds.number)
+	program, err := lower(c.steps)
 	if err != nil {
 		return nil, hostStep("plan", err)
 	}
-	if err := c.clone(programs, &fds, message); err != nil {
+	message, err := program.encode()
+	if err != nil {
+		return nil, hostStep("plan", err)
+	}
+	if err := c.clone(programs, &fds); err != nil {
 		return nil, err
 	}
 	spec.Trace.Mark("init cloned")
+	if err := c.socket.Send(message); err != nil {
+		return nil, hostStep("send-plan", err)
+	}
 	if err := c.await(ctx); err != nil {
 		return nil, err
 	}
 	spec.Trace.Mark("cell stands")
 	go c.listen()
+	c.looking = true
+	go c.lookAtInit()
 	return c, nil
 }
 
@@ -203,8 +215,10 @@ func (c *Cell) makeMounts(fds *passed) error {
 		return err
 	}
 	fd, err = mount.Dev()
-	if err := add("dev", fd, err); err != nil {
-		return err
+	if c.host.mknod = !errors.Is(err, mount.ErrNoMknod); c.host.mknod {
+		if err := add("dev", fd, err); err != nil {
+			return err
+		}
 	}
 	for _, t := range scratch(c.spec, c.slot.codeUID()) {
 		fd, err := mount.Tmpfs(t.options, t.attr)
@@ -228,85 +242,158 @@ func (c *Cell) makeMounts(fds *passed) error {
 	return nil
 }
 
-func (c *Cell) plan(fds *passed) []plan.Step {
-	c.steps = steps(c.spec, c.host, fds.number)
-	return c.steps
-}
-
-// clone starts the init in its namespaces and its group and sends the plan.
-func (c *Cell) clone(programs *sealed, fds *passed, message []byte) error {
+// clone starts the native program in the cell's group, writes the id maps of
+// the user namespace that it enters, and takes over the init that it clones.
+//
+// The program is exec'ed first and enters its namespaces by itself, because a
+// fork with them would copy this process's page tables, however large it is.
+func (c *Cell) clone(programs *sealed, fds *passed) error {
 	ours, theirs, err := sys.Pair(syscall.SOCK_SEQPACKET)
 	if err != nil {
 		return hostStep("socket", err)
 	}
 	defer theirs.Close()
 	c.socket = sys.NewPacket(ours)
-	if err := c.socket.Send(message); err != nil {
-		return hostStep("send-plan", err)
+	if err := ours.SetReadDeadline(time.Now().Add(buildTime)); err != nil {
+		return hostStep("socket", err)
 	}
+	defer ours.SetReadDeadline(time.Time{})
 	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
 	if err != nil {
 		return hostStep("open", err)
 	}
 	defer null.Close()
-	filter, err := reopen(programs.filter)
-	if err != nil {
-		return hostStep("open", err)
-	}
-	defer filter.Close()
-	fds.add("init", programs.init, false)
 	attr := &os.ProcAttr{
-		Env:   []string{"GOMAXPROCS=1"},
-		Files: append([]*os.File{null, null, null, theirs, filter}, fds.files...),
-		Sys:   c.attributes(),
+		Env:   c.spec.Env,
+		Files: append([]*os.File{null, null, null, theirs, programs.filter, programs.init}, fds.files...),
 	}
-	// By its number in the child, where the descriptors are already in place.
-	path := "/proc/self/fd/" + strconv.Itoa(fds.number("init"))
+	argv := append([]string{"outer", strconv.Itoa(c.host.code), c.spec.Python}, c.spec.Args...)
+	var outer *os.Process
 	fork := func(sysattr *syscall.SysProcAttr) error {
 		attr.Sys = sysattr
-		p, err := os.StartProcess(path, []string{"cellblock-init"}, attr)
-		c.process = p
+		p, err := os.StartProcess("/proc/self/fd/"+strconv.Itoa(selfFD), argv, attr)
+		outer = p
 		return err
 	}
+	sysattr := &syscall.SysProcAttr{Setsid: true}
 	if c.group != nil {
-		err = c.group.Start(attr.Sys, fork)
+		err = c.group.Start(sysattr, fork)
 	} else {
-		err = fork(attr.Sys)
+		err = fork(sysattr)
+	}
+	if outer != nil {
+		// It is never killed when ctx ends, since only it can tell the init that
+		// it cloned; it waits for nothing but this process and takes a moment.
+		defer outer.Wait()
 	}
 	if err != nil {
-		if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EPERM) {
-			err = fmt.Errorf("%w (are user namespaces allowed? see `cellblock doctor`)", err)
-		}
+		return hostStep("start", err)
+	}
+	theirs.Close()
+	if err := c.adopt(outer.Pid); err != nil {
+		outer.Kill()
+		return err
+	}
+	return nil
+}
+
+// The steps of outer in init.c that can fail, in its order.
+var outerSteps = []string{"", "user-namespace", "setresgid", "setresuid", "clone"}
+
+// adopt maps the ids of the user namespace that outer entered and takes over
+// the init.
+func (c *Cell) adopt(outer int) error {
+	if _, err := c.hear('u'); err != nil {
+		return err
+	}
+	if err := c.mapIDs(outer); err != nil {
+		return hostStep("map-ids", err)
+	}
+	if err := preferToKill(outer); err != nil {
+		return hostStep("oom-score", err)
+	}
+	if err := c.socket.Send([]byte("m")); err != nil {
+		return hostStep("map-ids", err)
+	}
+	a, err := c.hear('c')
+	if err != nil {
+		return err
+	}
+	if a.fd < 0 {
+		return hostStep("clone", errors.New("BUG(nsjail): no pidfd came"))
+	}
+	pidfd := os.NewFile(uintptr(a.fd), "pidfd")
+	defer pidfd.Close()
+	// Not the number that the program said, which is that of its own namespace.
+	pid, err := pidOf(pidfd)
+	if err != nil {
+		return hostStep("clone", err)
+	}
+	if c.process, err = os.FindProcess(pid); err != nil {
 		return hostStep("clone", err)
 	}
 	return nil
 }
 
-func (c *Cell) attributes() *syscall.SysProcAttr {
-	a := &syscall.SysProcAttr{
-		Cloneflags: syscall.CLONE_NEWUSER | syscall.CLONE_NEWNS | syscall.CLONE_NEWPID |
-			syscall.CLONE_NEWNET | syscall.CLONE_NEWIPC | syscall.CLONE_NEWUTS,
-		Setsid: true,
+// hear waits for one message of outer.
+func (c *Cell) hear(kind byte) (answer, error) {
+	buf := make([]byte, 4096)
+	n, fds, err := c.socket.Recv(buf)
+	if err != nil {
+		return answer{}, hostStep("start", fmt.Errorf("the init's program ended at once: %w", err))
 	}
+	a, err := parseAnswer(buf[:n], fds)
+	if err != nil {
+		return answer{}, hostStep("start", err)
+	}
+	if a.kind == 'o' && int(a.step) < len(outerSteps) {
+		name := outerSteps[a.step]
+		return answer{}, hostStep(name, os.NewSyscallError(name, syscall.Errno(a.errno)))
+	}
+	if a.kind != kind {
+		return answer{}, hostStep("start", fmt.Errorf("BUG(nsjail): message %q instead of %q", a.kind, kind))
+	}
+	return a, nil
+}
+
+// mapIDs gives the user namespace of pid its ids. The two of a slot are
+// neighbours: one line maps both.
+func (c *Cell) mapIDs(pid int) error {
+	dir := "/proc/" + strconv.Itoa(pid) + "/"
+	uids := fmt.Sprintf("%d %d 2", initID, c.slot.initUID())
+	gids := uids
 	if c.host.rootless {
-		a.UidMappings = []syscall.SysProcIDMap{{ContainerID: initID, HostID: os.Geteuid(), Size: 1}}
-		a.GidMappings = []syscall.SysProcIDMap{{ContainerID: initID, HostID: os.Getegid(), Size: 1}}
-		return a
+		uids = fmt.Sprintf("%d %d 1", initID, os.Geteuid())
+		gids = fmt.Sprintf("%d %d 1", initID, os.Getegid())
+		// Without it an unprivileged user may not map groups (CVE-2014-8989).
+		if err := writeFile(dir+"setgroups", "deny"); err != nil {
+			return err
+		}
 	}
-	// The ids of a slot are neighbours: one line maps both.
-	a.UidMappings = []syscall.SysProcIDMap{{ContainerID: initID, HostID: c.slot.initUID(), Size: 2}}
-	a.GidMappings = a.UidMappings
-	a.GidMappingsEnableSetgroups = true
-	a.Credential = &syscall.Credential{Uid: initID, Gid: initID}
-	return a
+	if err := writeFile(dir+"uid_map", uids); err != nil {
+		return err
+	}
+	return writeFile(dir+"gid_map", gids)
 }
 
-// reopen gives a sealed file an offset of its own.
-func reopen(f *os.File) (*os.File, error) {
-	return os.Open("/proc/self/fd/" + strconv.Itoa(int(f.Fd())))
+// preferToKill makes the whole cell the first to go when the host itself runs
+// out of memory. Within the cell the kernel takes the largest, and the init is
+// a hundred times smaller than any Python.
+func preferToKill(pid int) error {
+	return writeFile("/proc/"+strconv.Itoa(pid)+"/oom_score_adj", "1000")
 }
 
-// await answers what the init asks for until the reaper says that it stands.
+func writeFile(path, text string) error {
+	f, err := os.OpenFile(path, os.O_WRONLY, 0)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	_, err = f.WriteString(text)
+	return err
+}
+
+// await answers what the init asks for until it says that the cell stands.
 func (c *Cell) await(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, buildTime)
 	defer cancel()
@@ -326,25 +413,28 @@ func (c *Cell) await(ctx context.Context) error {
 			}
 			return hostStep("init", fmt.Errorf("it ended before the cell stood (%s)", state))
 		}
-		switch {
-		case buf[0] == 'w' && len(fds) == 1:
-			c.workspace = os.NewFile(uintptr(fds[0]), "workspace")
-		case buf[0] == 'p':
+		a, err := parseAnswer(buf[:n], fds)
+		if err != nil {
+			return hostStep("await", err)
+		}
+		switch a.kind {
+		case 'w':
+			c.workspace = os.NewFile(uintptr(a.fd), "workspace")
+		case 'p':
 			if err := c.sendProc(); err != nil {
 				return hostStep("proc", err)
 			}
-		case buf[0] == 'r':
+		case 'r':
 			return nil
+		case 'e':
+			step := "unknown"
+			if int(a.pid) < len(c.steps) {
+				step = c.steps[a.pid].name
+			}
+			errno := syscall.Errno(a.errno)
+			return &StepError{Step: step, Index: int(a.pid), Errno: errno, Text: errno.Error()}
 		default:
-			index, errno, text, ok := plan.ParseFailure(buf[:n])
-			if !ok {
-				return hostStep("await", errors.New("BUG(nsjail): unknown message from the init"))
-			}
-			step := "decode-plan"
-			if index < len(c.steps) {
-				step = c.steps[index].String()
-			}
-			return &StepError{Step: step, Index: index, Errno: syscall.Errno(errno), Text: text}
+			return hostStep("await", fmt.Errorf("BUG(nsjail): message %q of the init", a.kind))
 		}
 	}
 }

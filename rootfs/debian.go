@@ -86,7 +86,7 @@ func (s *selection) mentions(d *dist, tops []string) bool {
 		dir := path.Join(s.rootPath(d.site), t)
 		for file, e := range s.entries {
 			if !below(file, dir) || e.Kind != File || e.Source == "" ||
-				file != path.Join(dir, "__init__.py") && !sharedObject.MatchString(file) {
+				file != path.Join(dir, "__init__.py") && !sharedObject().MatchString(file) {
 				continue
 			}
 			data, err := s.h.readFile(e.Source)

@@ -2,7 +2,6 @@ package rootfs
 
 import (
 	"path"
-	"regexp"
 	"slices"
 	"strings"
 )
@@ -38,7 +37,7 @@ type site struct {
 	byName map[string]*dist
 }
 
-var eggVersion = regexp.MustCompile(`-py3(\.\d+)?$`)
+var eggVersion = lazily(`-py3(\.\d+)?$`)
 
 // readSite lists what is installed in a directory; it opens the metadata of
 // every distribution, but none of their other files.
@@ -79,7 +78,7 @@ func (h *host) readDist(dir, info string) *dist {
 	d.name, d.version, d.requires = meta.name, meta.version, meta.requires
 	if d.name == "" { // no metadata: the file name still says both
 		base := strings.TrimSuffix(strings.TrimSuffix(info, ".dist-info"), ".egg-info")
-		d.name, d.version, _ = strings.Cut(eggVersion.ReplaceAllString(base, ""), "-")
+		d.name, d.version, _ = strings.Cut(eggVersion().ReplaceAllString(base, ""), "-")
 	}
 	if d.name == "" {
 		return nil

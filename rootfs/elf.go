@@ -7,7 +7,6 @@ import (
 	"io"
 	"maps"
 	"path"
-	"regexp"
 	"slices"
 	"strings"
 )
@@ -78,7 +77,7 @@ var dlopened = map[string]string{
 	"libnss_files.so.2": "getpwuid before glibc 2.34",
 }
 
-var sharedObject = regexp.MustCompile(`\.so(\.[0-9][0-9A-Za-z.]*)?$`)
+var sharedObject = lazily(`\.so(\.[0-9][0-9A-Za-z.]*)?$`)
 
 // linker finds libraries twice: where the host's loader takes them from, and
 // whether the root's loader will find them. There is no ld.so.cache in a root,
@@ -107,7 +106,7 @@ func (p *planner) libraries() error {
 	}
 	var queue []*Entry
 	for _, e := range p.entries {
-		if e.Kind == File && (e.Exec || sharedObject.MatchString(path.Base(e.Path))) {
+		if e.Kind == File && (e.Exec || sharedObject().MatchString(path.Base(e.Path))) {
 			queue = append(queue, e)
 		}
 	}

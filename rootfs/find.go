@@ -52,7 +52,7 @@ func (s *Store) Find(spec Spec) (*Root, bool, error) {
 // store was copied or restored, or somebody was at it) the whole root is
 // verified, and either sealed anew or refused.
 func (s *Store) open(digest string) (*Root, error) {
-	if !digestPattern.MatchString(digest) {
+	if !digestPattern().MatchString(digest) {
 		return nil, fmt.Errorf("%w: %q is no digest", ErrNotFound, digest)
 	}
 	dir := s.path("roots", digest)

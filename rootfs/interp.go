@@ -11,7 +11,6 @@ import (
 	"os"
 	"os/exec"
 	"path"
-	"regexp"
 	"strconv"
 	"strings"
 	"time"
@@ -145,7 +144,7 @@ func checkExecutable(ctx context.Context, python string) error {
 	return fmt.Errorf("%w: %q is a script, not an interpreter: %s", ErrPython, python, mend)
 }
 
-var versionLine = regexp.MustCompile(`(?m)^Python (\d+)\.(\d+)\.(\d+)`)
+var versionLine = lazily(`(?m)^Python (\d+)\.(\d+)\.(\d+)`)
 
 func versionOf(ctx context.Context, python string) (v [3]int, ok bool) {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
@@ -153,7 +152,7 @@ func versionOf(ctx context.Context, python string) (v [3]int, ok bool) {
 	cmd := exec.CommandContext(ctx, python, "-V")
 	cmd.Env, cmd.Dir = cleanEnv(), "/"
 	out, _ := cmd.CombinedOutput() // Python 2 prints its version on stderr
-	m := versionLine.FindSubmatch(out)
+	m := versionLine().FindSubmatch(out)
 	if m == nil {
 		return v, false
 	}

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"io"
 	"path"
-	"regexp"
 	"strings"
 )
 
@@ -50,12 +49,12 @@ func parseMetadata(data []byte) metadata {
 	return m
 }
 
-var requirementName = regexp.MustCompile(`^\s*([A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?)`)
+var requirementName = lazily(`^\s*([A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?)`)
 
 // parseRequirement takes the name out of a PEP 508 requirement; ok is false
 // for one that belongs to an extra.
 func parseRequirement(s string) (r requirement, ok bool) {
-	m := requirementName.FindStringSubmatch(s)
+	m := requirementName().FindStringSubmatch(s)
 	if m == nil {
 		return r, false
 	}
@@ -121,9 +120,9 @@ func parseRecord(data []byte) ([]string, error) {
 	}
 }
 
-var nameSeparators = regexp.MustCompile(`[-_.]+`)
+var nameSeparators = lazily(`[-_.]+`)
 
 // normalName is PEP 503's form of a distribution's name.
 func normalName(s string) string {
-	return strings.ToLower(nameSeparators.ReplaceAllString(s, "-"))
+	return strings.ToLower(nameSeparators().ReplaceAllString(s, "-"))
 }

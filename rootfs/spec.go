@@ -14,6 +14,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 )
 
 // formatVersion is part of every key and manifest: raising it makes every
@@ -50,7 +51,7 @@ type Tree struct {
 // TestPackage is the name in Spec.Packages that means CPython's test suite.
 const TestPackage = "test"
 
-var packageName = regexp.MustCompile(`^[A-Za-z0-9_]([A-Za-z0-9._-]{0,98}[A-Za-z0-9_])?$`)
+var packageName = lazily(`^[A-Za-z0-9_]([A-Za-z0-9._-]{0,98}[A-Za-z0-9_])?$`)
 
 // normalised checks the spec and makes equal wishes equal: absolute paths,
 // the default interpreter written out, packages sorted. It reads at most one
@@ -86,7 +87,7 @@ func (s Spec) normalised() (Spec, error) {
 		if p == "" {
 			continue
 		}
-		if !packageName.MatchString(p) {
+		if !packageName().MatchString(p) {
 			return n, fmt.Errorf("%w: %q is not the name of a package", ErrSpec, p)
 		}
 		n.Packages = append(n.Packages, p)
@@ -221,3 +222,9 @@ func (s Spec) key() string {
 
 // hostFS is the file system plans are made from.
 func hostFS() fs.FS { return os.DirFS("/") }
+
+// lazily compiles a pattern at its first use: a start that finds its root
+// needs none of them, and they would cost it several milliseconds.
+func lazily(pattern string) func() *regexp.Regexp {
+	return sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(pattern) })
+}

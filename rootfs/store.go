@@ -7,7 +7,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -228,7 +227,7 @@ func (s *Store) List() ([]Info, error) {
 	names := s.names()
 	var infos []Info
 	for _, e := range entries {
-		if digestPattern.MatchString(e.Name()) {
+		if digestPattern().MatchString(e.Name()) {
 			infos = append(infos, s.info(e.Name(), names))
 		}
 	}
@@ -273,9 +272,9 @@ func (s *Store) info(digest string, names map[string]string) Info {
 }
 
 var (
-	digestPattern = regexp.MustCompile(`^[0-9a-f]{32}$`)
-	prefixPattern = regexp.MustCompile(`^[0-9a-f]{6,32}$`)
-	namePattern   = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$`)
+	digestPattern = lazily(`^[0-9a-f]{32}$`)
+	prefixPattern = lazily(`^[0-9a-f]{6,32}$`)
+	namePattern   = lazily(`^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$`)
 )
 
 func (s *Store) names() map[string]string {
@@ -292,15 +291,15 @@ func (s *Store) names() map[string]string {
 // Resolve turns a name, a digest, or six or more first digits of one into a
 // digest.
 func (s *Store) Resolve(nameOrDigest string) (string, error) {
-	if !namePattern.MatchString(nameOrDigest) {
+	if !namePattern().MatchString(nameOrDigest) {
 		return "", fmt.Errorf("%w: %q is no name of a root", ErrNotFound, nameOrDigest)
 	}
 	if data, err := os.ReadFile(s.path("names", nameOrDigest)); err == nil {
-		if digest := strings.TrimSpace(string(data)); digestPattern.MatchString(digest) {
+		if digest := strings.TrimSpace(string(data)); digestPattern().MatchString(digest) {
 			return digest, nil
 		}
 	}
-	if prefixPattern.MatchString(nameOrDigest) {
+	if prefixPattern().MatchString(nameOrDigest) {
 		found, _ := filepath.Glob(s.path("roots", nameOrDigest+"*"))
 		if len(found) == 1 {
 			return filepath.Base(found[0]), nil
@@ -324,8 +323,8 @@ func (s *Store) Get(nameOrDigest string) (*Root, error) {
 // Name gives a root a name, taking it from another root if need be. A named
 // root is used as it is, even when the host's files have changed since.
 func (s *Store) Name(digest, name string) error {
-	if !namePattern.MatchString(name) {
-		return fmt.Errorf("%w: %q is no name for a root: it must match %s", ErrSpec, name, namePattern)
+	if !namePattern().MatchString(name) {
+		return fmt.Errorf("%w: %q is no name for a root: it must match %s", ErrSpec, name, namePattern())
 	}
 	digest, err := s.Resolve(digest)
 	if err != nil {

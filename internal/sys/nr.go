@@ -2,15 +2,15 @@ package sys
 
 // Numbers that are the same on every architecture (Linux 5.1 and later).
 const (
-	sysPidfdSendSignal  = 424
-	sysOpenTree         = 428
-	sysMoveMount        = 429
-	sysFsopen           = 430
-	sysFsconfig         = 431
-	sysFsmount          = 432
+	SysPidfdSendSignal  = 424
+	SysOpenTree         = 428
+	SysMoveMount        = 429
+	SysFsopen           = 430
+	SysFsconfig         = 431
+	SysFsmount          = 432
 	sysCloseRange       = 436
-	sysMountSetattr     = 442
-	sysLandlockCreate   = 444
-	sysLandlockAdd      = 445
-	sysLandlockRestrict = 446
+	SysMountSetattr     = 442
+	SysLandlockCreate   = 444
+	SysLandlockAdd      = 445
+	SysLandlockRestrict = 446
 )

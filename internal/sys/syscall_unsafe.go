@@ -47,7 +47,7 @@ func strcall(name string, nr uintptr, at int, s string, a ...uintptr) (uintptr, 
 
 // FsOpen opens a file system context.
 func FsOpen(fstype string) (int, error) {
-	r, err := strcall("fsopen", sysFsopen, 0, fstype, 0, fsopenCloexec)
+	r, err := strcall("fsopen", SysFsopen, 0, fstype, 0, fsopenCloexec)
 	return int(r), err
 }
 
@@ -61,7 +61,7 @@ func FsSet(fd int, key, value string) error {
 	if err != nil {
 		return os.NewSyscallError("fsconfig", err)
 	}
-	_, _, errno := syscall.Syscall6(sysFsconfig, uintptr(fd), fsconfigSetString, uintptr(unsafe.Pointer(k)), uintptr(unsafe.Pointer(v)), 0, 0)
+	_, _, errno := syscall.Syscall6(SysFsconfig, uintptr(fd), fsconfigSetString, uintptr(unsafe.Pointer(k)), uintptr(unsafe.Pointer(v)), 0, 0)
 	if errno != 0 {
 		return os.NewSyscallError("fsconfig "+key, errno)
 	}
@@ -70,25 +70,25 @@ func FsSet(fd int, key, value string) error {
 
 // FsSetFD sets a parameter that is a file descriptor.
 func FsSetFD(fd int, key string, aux int) error {
-	_, err := strcall("fsconfig "+key, sysFsconfig, 2, key, uintptr(fd), fsconfigSetFD, 0, 0, uintptr(aux))
+	_, err := strcall("fsconfig "+key, SysFsconfig, 2, key, uintptr(fd), fsconfigSetFD, 0, 0, uintptr(aux))
 	return err
 }
 
 // FsCreate creates the superblock of a context.
 func FsCreate(fd int) error {
-	_, err := call("fsconfig create", sysFsconfig, uintptr(fd), fsconfigCreate)
+	_, err := call("fsconfig create", SysFsconfig, uintptr(fd), fsconfigCreate)
 	return err
 }
 
 // FsMount makes a detached mount of a context's superblock.
 func FsMount(fd int, attr uint64) (int, error) {
-	r, err := call("fsmount", sysFsmount, uintptr(fd), fsmountCloexec, uintptr(attr))
+	r, err := call("fsmount", SysFsmount, uintptr(fd), fsmountCloexec, uintptr(attr))
 	return int(r), err
 }
 
 // OpenTree is open_tree(2); the descriptor is close-on-exec.
 func OpenTree(dirfd int, path string, flags uint) (int, error) {
-	r, err := strcall("open_tree", sysOpenTree, 1, path, uintptr(dirfd), 0, uintptr(flags|OpenTreeCloexec))
+	r, err := strcall("open_tree", SysOpenTree, 1, path, uintptr(dirfd), 0, uintptr(flags|OpenTreeCloexec))
 	return int(r), err
 }
 
@@ -102,7 +102,7 @@ func MoveMount(fd, dirfd int, path string) error {
 	if err != nil {
 		return os.NewSyscallError("move_mount", err)
 	}
-	_, _, errno := syscall.Syscall6(sysMoveMount, uintptr(fd), uintptr(unsafe.Pointer(empty)), uintptr(dirfd), uintptr(unsafe.Pointer(p)), MoveMountFEmptyPath, 0)
+	_, _, errno := syscall.Syscall6(SysMoveMount, uintptr(fd), uintptr(unsafe.Pointer(empty)), uintptr(dirfd), uintptr(unsafe.Pointer(p)), MoveMountFEmptyPath, 0)
 	if errno != 0 {
 		return os.NewSyscallError("move_mount", errno)
 	}
@@ -118,36 +118,9 @@ func MountSetattr(fd int, set, clr uint64) error {
 		return err
 	}
 	a := mountAttr{set: set, clr: clr}
-	_, _, errno := syscall.Syscall6(sysMountSetattr, uintptr(fd), uintptr(unsafe.Pointer(empty)), AtEmptyPath, uintptr(unsafe.Pointer(&a)), unsafe.Sizeof(a), 0)
+	_, _, errno := syscall.Syscall6(SysMountSetattr, uintptr(fd), uintptr(unsafe.Pointer(empty)), AtEmptyPath, uintptr(unsafe.Pointer(&a)), unsafe.Sizeof(a), 0)
 	if errno != 0 {
 		return os.NewSyscallError("mount_setattr", errno)
-	}
-	return nil
-}
-
-// Prctl is prctl(2) for the calling thread.
-func Prctl(option int, a ...uintptr) (int, error) {
-	v := append([]uintptr{uintptr(option)}, a...)
-	r, err := call("prctl", syscall.SYS_PRCTL, v...)
-	return int(r), err
-}
-
-type capHeader struct {
-	version uint32
-	pid     int32
-}
-type capData struct{ effective, permitted, inheritable uint32 }
-
-// Capset sets the calling thread's three capability sets (bits 0–63).
-func Capset(effective, permitted, inheritable uint64) error {
-	h := capHeader{version: 0x20080522}
-	d := [2]capData{
-		{uint32(effective), uint32(permitted), uint32(inheritable)},
-		{uint32(effective >> 32), uint32(permitted >> 32), uint32(inheritable >> 32)},
-	}
-	_, _, errno := syscall.RawSyscall(syscall.SYS_CAPSET, uintptr(unsafe.Pointer(&h)), uintptr(unsafe.Pointer(&d[0])), 0)
-	if errno != 0 {
-		return os.NewSyscallError("capset", errno)
 	}
 	return nil
 }
@@ -175,24 +148,6 @@ func Memfd(name string, content []byte) (*os.File, error) {
 	return f, nil
 }
 
-// ExecFD replaces the process by the program that fd refers to.
-func ExecFD(fd int, argv, env []string) error {
-	av, err := syscall.SlicePtrFromStrings(argv)
-	if err != nil {
-		return err
-	}
-	ev, err := syscall.SlicePtrFromStrings(env)
-	if err != nil {
-		return err
-	}
-	empty, err := cstr("")
-	if err != nil {
-		return err
-	}
-	_, _, errno := syscall.RawSyscall6(sysExecveat, uintptr(fd), uintptr(unsafe.Pointer(empty)), uintptr(unsafe.Pointer(&av[0])), uintptr(unsafe.Pointer(&ev[0])), AtEmptyPath, 0)
-	return os.NewSyscallError("execveat", errno)
-}
-
 // Rlimit is a soft and a hard limit.
 type Rlimit struct{ Soft, Hard uint64 }
 
@@ -215,19 +170,7 @@ func Setns(fd int, kind int) error {
 
 // PidfdSignal sends a signal to the process of a pidfd.
 func PidfdSignal(pidfd int, sig syscall.Signal) error {
-	_, err := call("pidfd_send_signal", sysPidfdSendSignal, uintptr(pidfd), uintptr(sig), 0, 0)
-	return err
-}
-
-// CloseOnExec marks every descriptor from first on.
-func CloseOnExec(first uint) error {
-	_, err := call("close_range", sysCloseRange, uintptr(first), uintptr(^uint32(0)), 4)
-	return err
-}
-
-// JoinKeyring gives the process a new, anonymous session keyring.
-func JoinKeyring() error {
-	_, err := call("keyctl", sysKeyctl, 1, 0)
+	_, err := call("pidfd_send_signal", SysPidfdSendSignal, uintptr(pidfd), uintptr(sig), 0, 0)
 	return err
 }
 
@@ -267,49 +210,11 @@ func Mkdirat(dirfd int, name string, mode uint32) error {
 	return err
 }
 
-type landlockPath struct {
-	access uint64
-	fd     int32
-}
-
 // LandlockABI is the Landlock version of the kernel, 0 for none.
 func LandlockABI() int {
-	r, err := call("landlock_create_ruleset", sysLandlockCreate, 0, 0, 1)
+	r, err := call("landlock_create_ruleset", SysLandlockCreate, 0, 0, 1)
 	if err != nil {
 		return 0
 	}
 	return int(r)
-}
-
-// LandlockRuleset makes a ruleset that handles the given access rights.
-func LandlockRuleset(fs, net, scoped uint64) (int, error) {
-	a := [3]uint64{fs, net, scoped}
-	size := uintptr(8)
-	if net != 0 {
-		size = 16
-	}
-	if scoped != 0 {
-		size = 24
-	}
-	r, _, errno := syscall.Syscall(sysLandlockCreate, uintptr(unsafe.Pointer(&a[0])), size, 0)
-	if errno != 0 {
-		return -1, os.NewSyscallError("landlock_create_ruleset", errno)
-	}
-	return int(r), nil
-}
-
-// LandlockAllow allows access beneath the file that fd refers to.
-func LandlockAllow(ruleset int, access uint64, fd int) error {
-	a := landlockPath{access, int32(fd)}
-	_, _, errno := syscall.Syscall6(sysLandlockAdd, uintptr(ruleset), 1, uintptr(unsafe.Pointer(&a)), 0, 0, 0)
-	if errno != 0 {
-		return os.NewSyscallError("landlock_add_rule", errno)
-	}
-	return nil
-}
-
-// LandlockRestrict puts the calling thread under a ruleset.
-func LandlockRestrict(ruleset int) error {
-	_, err := call("landlock_restrict_self", sysLandlockRestrict, uintptr(ruleset), 0)
-	return err
 }

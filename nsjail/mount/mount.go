@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"strings"
 	"syscall"
 
 	"github.com/cellblock/cellblock/internal/sys"
@@ -16,14 +15,22 @@ import (
 // Attributes of a mount that the cell may write to.
 const Scratch = sys.MountAttrNoSuid | sys.MountAttrNoDev | sys.MountAttrNoExec
 
-// Tmpfs makes a tmpfs; options are "key=value" separated by commas.
-func Tmpfs(options string, attr uint64) (int, error) {
-	return fs("tmpfs", options, attr)
-}
-
-// Proc makes a proc of the caller's PID namespace that shows processes only.
-func Proc() (int, error) {
-	return fs("proc", "subset=pid", Scratch)
+// Tmpfs makes a tmpfs.
+func Tmpfs(options [][2]string, attr uint64) (int, error) {
+	ctx, err := sys.FsOpen("tmpfs")
+	if err != nil {
+		return -1, err
+	}
+	defer syscall.Close(ctx)
+	for _, o := range options {
+		if err := sys.FsSet(ctx, o[0], o[1]); err != nil {
+			return -1, err
+		}
+	}
+	if err := sys.FsCreate(ctx); err != nil {
+		return -1, err
+	}
+	return sys.FsMount(ctx, attr)
 }
 
 // ProcOf makes such a proc for another PID namespace (Linux 6.17 and later).
@@ -43,24 +50,6 @@ func ProcOf(pidns int) (int, error) {
 		return -1, err
 	}
 	return sys.FsMount(ctx, Scratch)
-}
-
-func fs(fstype, options string, attr uint64) (int, error) {
-	ctx, err := sys.FsOpen(fstype)
-	if err != nil {
-		return -1, err
-	}
-	defer syscall.Close(ctx)
-	for option := range strings.SplitSeq(options, ",") {
-		key, value, _ := strings.Cut(option, "=")
-		if err := sys.FsSet(ctx, key, value); err != nil {
-			return -1, err
-		}
-	}
-	if err := sys.FsCreate(ctx); err != nil {
-		return -1, err
-	}
-	return sys.FsMount(ctx, attr)
 }
 
 // Tree makes a detached, read-only view of one directory tree. What is
@@ -89,7 +78,8 @@ type Device struct {
 // Devices are all that a cell has.
 var Devices = []Device{{"null", 1, 3}, {"zero", 1, 5}, {"full", 1, 7}, {"random", 1, 8}, {"urandom", 1, 9}}
 
-var links = map[string]string{"fd": "/proc/self/fd", "stdin": "/proc/self/fd/0", "stdout": "/proc/self/fd/1", "stderr": "/proc/self/fd/2"}
+// DeviceLinks are the usual links of /dev, name and target.
+var DeviceLinks = [][2]string{{"fd", "/proc/self/fd"}, {"stdin", "/proc/self/fd/0"}, {"stdout", "/proc/self/fd/1"}, {"stderr", "/proc/self/fd/2"}}
 
 // ErrNoMknod says that device nodes cannot be made here and must be bound.
 var ErrNoMknod = errors.New("device nodes cannot be made here")
@@ -97,7 +87,7 @@ var ErrNoMknod = errors.New("device nodes cannot be made here")
 // Dev makes the /dev of a cell: the device nodes, the usual links, an empty
 // shm, and then read-only.
 func Dev() (int, error) {
-	fd, err := Tmpfs("size=64k,nr_inodes=32,mode=0755", sys.MountAttrNoSuid|sys.MountAttrNoExec)
+	fd, err := Tmpfs([][2]string{{"size", "64k"}, {"nr_inodes", "32"}, {"mode", "0755"}}, sys.MountAttrNoSuid|sys.MountAttrNoExec)
 	if err != nil {
 		return -1, err
 	}
@@ -121,20 +111,15 @@ func fillDev(fd int) error {
 			return err
 		}
 	}
-	if err := DevSkeleton(fd); err != nil {
-		return err
-	}
-	return sys.MountSetattr(fd, sys.MountAttrReadOnly, 0)
-}
-
-// DevSkeleton makes the links of /dev and the directory for shm.
-func DevSkeleton(fd int) error {
-	for name, target := range links {
-		if err := sys.Symlinkat(target, fd, name); err != nil {
+	for _, l := range DeviceLinks {
+		if err := sys.Symlinkat(l[1], fd, l[0]); err != nil {
 			return err
 		}
 	}
-	return sys.Mkdirat(fd, "shm", 0o1777)
+	if err := sys.Mkdirat(fd, "shm", 0o1777); err != nil {
+		return err
+	}
+	return sys.MountSetattr(fd, sys.MountAttrReadOnly, 0)
 }
 
 // File wraps a mount's descriptor.

@@ -1,6 +1,5 @@
-// Package native holds the programs that make builds from C and from
-// cellblock-init, embedded: the init, the reaper it becomes, and the lock
-// that a prepared root preloads into Python.
+// Package native holds what make builds from C, embedded: the init of a cell,
+// and the lock that a prepared root preloads into Python.
 //
 // A Go program that uses Cellblock's packages gets them by running `make
 // native` in Cellblock's tree (they are built, never committed).
@@ -14,11 +13,8 @@ import (
 //go:embed dist
 var dist embed.FS
 
-// Init is the static Go program that carries out a plan inside a new cell.
+// Init is the static program that builds a cell from inside and stays its PID 1.
 func Init() ([]byte, error) { return file("init") }
-
-// Reaper is PID 1 of a standing cell.
-func Reaper() ([]byte, error) { return file("reaper") }
 
 // Lock is the shared object that denies exec before Python's main runs.
 func Lock() ([]byte, error) { return file("lock.so") }

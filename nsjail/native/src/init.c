@@ -1,17 +1,35 @@
-/* PID 1 of a standing cell: a static program of a few KB without libc.
+/* PID 1 of a cell: a static program of a few KB without libc. It is started
+ * twice. First as "outer", an ordinary child of the host:
  *
- *   host                              reaper (this)             code (cell uid 1)
- *    | S + 4 fds: start a REPL  ------> |  fork, drop, filter, exec -----> |
- *    | <------ s + pidfd, or s + step, errno                               |
- *    | <------ x pid status rusage      | <------------- a REPL ends ----- |
- *    | W + pipe: write a file --------> |  fork, drop, write -> x
- *    | D, M: delete, make directory --> |  fork, drop, do it -> x
- *    | K: kill all code --------------> |  kill(-1, SIGKILL)
- *    | <------ k, when no child is left |
- *    | (end of file: the owner is gone) |  exit, and the kernel ends the cell
+ *   host                                outer
+ *    | <---------- u: in a new user namespace
+ *    | m: the id maps are written ------> |  become its root, clone the init
+ *    | <---------- c + pidfd, pid         |  (as the host's own child), exit
  *
- * It decides nothing and reads nothing that code in the cell wrote.
- * argv: reaper UID python arg…   fds: 3 = host, 4 = seccomp filter (a file).
+ * then, by that clone, as the init of the new namespaces:
+ *
+ *   host                                init                  code (cell uid 1)
+ *    | the plan: a list of calls -------> |  do them one by one
+ *    | <----- e + step, errno             |  … one failed: exit
+ *    | <----- p, answered by p + fd       |  (where the host must make /proc)
+ *    | <----- w + fd: the workspace       |  (where the init had to make it)
+ *    | <----- r: the cell stands          |
+ *    | S + 4 fds: start a REPL  --------> |  fork, drop, filter, exec -----> |
+ *    | <----- s + pidfd, or s + step, errno
+ *    | <----- x pid status usage          | <------------- a REPL ends ----- |
+ *    | W + pipe: write a file ----------> |  fork, drop, write -> x
+ *    | D, M: delete, make directory ----> |  fork, drop, do it -> x
+ *    | K: kill all code ----------------> |  kill(-1, SIGKILL)
+ *    | <----- k, when no child is left    |
+ *    | (end of file: the owner is gone)   |  exit, and the kernel ends the cell
+ *
+ * It decides nothing: which calls build the cell, and in which order, the host
+ * resolved before (nsjail/steps.go). It reads nothing that code in the cell
+ * wrote. Started once more as "helper" it carries out a plan in a given PID
+ * namespace and exits: that is how /proc is made where the cell may not.
+ *
+ * argv: outer | init UID python arg… | helper
+ * fds: 3 = host, 4 = seccomp filter (a file), 5 = this program.
  */
 #include <stddef.h>
 #include <stdint.h>
@@ -32,9 +50,11 @@
 
 #define HOST 3
 #define FILTER 4
+#define SELF 5
 #define MAX_FILTER 4096
 #define MAX_KNOWN 64
-#define MAX_MSG 8192
+#define MAX_MSG (128 << 10)
+#define SLOTS 64
 
 /* ---- system calls ---- */
 
@@ -47,7 +67,7 @@ static long sys6(long n, long a, long b, long c, long d, long e, long f) {
 	__asm__ volatile("syscall" : "=a"(r) : "a"(n), "D"(a), "S"(b), "d"(c), "r"(r10), "r"(r8), "r"(r9) : "rcx", "r11", "memory");
 	return r;
 }
-__asm__(".globl _start\n_start: xor %ebp,%ebp\n mov %rsp,%rdi\n and $-16,%rsp\n call reaper\n hlt\n");
+__asm__(".globl _start\n_start: xor %ebp,%ebp\n mov %rsp,%rdi\n and $-16,%rsp\n call start_here\n hlt\n");
 #elif defined(__aarch64__)
 static long sys6(long n, long a, long b, long c, long d, long e, long f) {
 	register long x8 __asm__("x8") = n;
@@ -60,7 +80,7 @@ static long sys6(long n, long a, long b, long c, long d, long e, long f) {
 	__asm__ volatile("svc 0" : "+r"(x0) : "r"(x8), "r"(x1), "r"(x2), "r"(x3), "r"(x4), "r"(x5) : "memory");
 	return x0;
 }
-__asm__(".globl _start\n_start: mov x0, sp\n bl reaper\n");
+__asm__(".globl _start\n_start: mov x0, sp\n bl start_here\n");
 #else
 #error "no system call stub for this architecture"
 #endif
@@ -97,11 +117,11 @@ struct reply {              /* reaper to host, fixed size, native byte order */
 static struct sock_filter filter[MAX_FILTER];
 static struct { unsigned short len; struct sock_filter *filter; } program;
 static int known[MAX_KNOWN];
-static char msg[MAX_MSG + 1];
+static char msg[MAX_MSG + 1] __attribute__((aligned(8)));
 static long code_uid;
 static char **python, **env;
 
-static void die(int status) { for (;;) sys(__NR_exit_group, status); }
+__attribute__((noreturn)) static void die(int status) { for (;;) sys(__NR_exit_group, status); }
 
 static void tell(struct reply *r, int fd) {
 	struct iovec_ v = { r, sizeof *r };
@@ -115,7 +135,7 @@ static void tell(struct reply *r, int fd) {
 /* ---- in the children ---- */
 
 /* step names what failed; the host has the same list. */
-enum { S_OK, S_SETSID, S_FDS, S_CLOSE, S_AMBIENT, S_GID, S_UID, S_CAPS, S_DUMPABLE, S_FILTER, S_EXEC, S_OOM, S_CLONE };
+enum { S_OK, S_SETSID, S_FDS, S_CLOSE, S_AMBIENT, S_GID, S_UID, S_CAPS, S_DUMPABLE, S_FILTER, S_EXEC, S_CLONE };
 
 static int drop(void) {
 	struct __user_cap_header_struct h = { _LINUX_CAPABILITY_VERSION_3, 0 };
@@ -128,12 +148,6 @@ static int drop(void) {
 	return S_OK;
 }
 
-/* Under memory pressure the kernel takes code before this process. */
-static void first_to_die(void) {
-	long f = sys(__NR_openat, AT_FDCWD, "/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
-	if (f >= 0) { sys(__NR_write, f, "1000", 4); sys(__NR_close, f); }
-}
-
 static void unblock(void) {
 	uint64_t none = 0;
 	sys(__NR_rt_sigprocmask, SIG_SETMASK, &none, 0, 8);
@@ -143,7 +157,6 @@ static void run_python(const int *fd, int report) {
 	long r = 0;
 	int step;
 	if ((r = sys(__NR_setsid, 0)) < 0) { step = S_SETSID; goto failed; }
-	first_to_die();
 	for (int i = 0; i < 4; i++)
 		if ((r = sys(__NR_dup3, fd[i], i, 0)) < 0) { step = S_FDS; goto failed; }
 	/* report is above every passed descriptor; keep it alone, it closes on exec */
@@ -246,7 +259,7 @@ static long fork_with_pidfd(int *pidfd) {
 #endif
 }
 
-static void start(const int *fd) {
+static void start_repl(const int *fd) {
 	int report[2], pidfd = -1;
 	int32_t failure[2] = { S_OK, 0 };
 	struct reply r = { .kind = 's' };
@@ -326,7 +339,7 @@ static void hear(void) {
 	int fds = m.controllen >= offsetof(struct cmsg_, fd) ? (int)((c.len - offsetof(struct cmsg_, fd)) / sizeof(int)) : 0;
 	switch (msg[0]) {
 	case 'S':
-		if (fds == 4) start(c.fd);
+		if (fds == 4) start_repl(c.fd);
 		break;
 	case 'W': case 'D': case 'M':
 		if (n > 13) job(msg[0], msg + 1, n - 1, fds ? c.fd[0] : -1);
@@ -342,25 +355,132 @@ static void hear(void) {
 
 static void load_filter(void) {
 	long n, got = 0;
-	while ((n = sys(__NR_read, FILTER, (char *)filter + got, sizeof filter - (size_t)got)) > 0) got += n;
+	while ((n = sys(__NR_pread64, FILTER, (char *)filter + got, sizeof filter - (size_t)got, got)) > 0) got += n;
 	if (n < 0 || got == 0 || got % (long)sizeof filter[0]) die(124);
 	program.len = (unsigned short)(got / (long)sizeof filter[0]);
 	program.filter = filter;
 	sys(__NR_close, FILTER);
 }
 
-__attribute__((noreturn, used)) void reaper(long *stack) {
-	long argc = stack[0];
-	char **argv = (char **)(stack + 1);
+/* receive waits for one message of the host, with at most one descriptor. */
+static long receive(char *buf, size_t size, int *fd) {
+	struct iovec_ v = { buf, size };
+	struct cmsg_ c;
+	struct msghdr_ m = { 0, 0, &v, 1, &c, sizeof c, 0 };
+	long n = sys(__NR_recvmsg, HOST, &m, 0x40000000 /* MSG_CMSG_CLOEXEC */);
+	if (fd) *fd = m.controllen >= offsetof(struct cmsg_, fd) + sizeof(int) ? c.fd[0] : -1;
+	return n;
+}
+
+/* ---- the plan ---- */
+
+enum { CALL, RECEIVE_FD, SEND_FD, POKE };      /* what an instruction does */
+enum { IMMEDIATE, POINTER, SLOT };             /* what an argument is */
+
+struct insn {
+	uint16_t nr, tolerate;          /* system call; an errno that is no failure */
+	uint8_t what, save;             /* slot + 1 for the result, 0: forget it */
+	uint8_t kind[6];
+	uint32_t step;                  /* of the plan, for the error */
+	uint64_t arg[6];
+};
+
+static long slot[SLOTS];
+
+static long one(const struct insn *in, char *data, size_t size) {
+	long a[6];
+	struct reply r = { 0 };
+	int fd = -1;
+	for (int i = 0; i < 6; i++) {
+		a[i] = (long)in->arg[i];
+		if (in->kind[i] == POINTER) {
+			if (in->arg[i] >= size) return -EFAULT;
+			a[i] = (long)(data + in->arg[i]);
+		} else if (in->kind[i] == SLOT) {
+			if (in->arg[i] >= SLOTS) return -EFAULT;
+			a[i] = slot[in->arg[i]];
+		}
+	}
+	switch (in->what) {
+	case CALL:
+		return sys6(in->nr, a[0], a[1], a[2], a[3], a[4], a[5]);
+	case RECEIVE_FD:
+		r.kind = 'p';
+		tell(&r, -1);
+		if (receive(buffer, sizeof buffer, &fd) <= 0 || fd < 0) return -EPIPE;
+		return fd;
+	case SEND_FD:
+		r.kind = 'w';
+		tell(&r, (int)a[0]);
+		return 0;
+	case POKE: /* a descriptor that belongs into a structure */
+		memcpy((void *)a[1], &a[0], 4);
+		return 0;
+	}
+	return -ENOSYS;
+}
+
+/* carry_out does the calls of the plan; on the first failure it says which
+ * step that was, and ends. */
+static void carry_out(void) {
+	long n = receive(msg, MAX_MSG, 0);
+	uint32_t count, i;
+	if (n <= 0) die(121); /* the host is gone */
+	memcpy(&count, msg, 4);
+	struct insn *in = (struct insn *)(msg + 8);
+	if (n < 8 || count > (unsigned long)(n - 8) / sizeof *in) die(120);
+	char *data = (char *)(in + count);
+	size_t size = (size_t)(msg + n - data);
+	for (i = 0; i < count; i++) {
+		long r = one(&in[i], data, size);
+		if (r < 0 && -r != in[i].tolerate) {
+			struct reply e = { .kind = 'e', .pid = (int32_t)in[i].step, .err = (int32_t)-r };
+			tell(&e, -1);
+			die(119);
+		}
+		if (in[i].save) slot[(in[i].save - 1) % SLOTS] = r;
+	}
+}
+
+static void fail(int step, long r) {
+	struct reply e = { .kind = 'o', .step = (uint8_t)step, .err = (int32_t)-r };
+	tell(&e, -1);
+	die(118);
+}
+
+/* outer enters a user namespace, waits for its id maps, and clones the init
+ * into all the others. It starts by exec, so that the host need not copy its
+ * page tables as a fork would; CLONE_PARENT makes the init the host's child. */
+static void outer(char **argv) {
+	struct reply r = { .kind = 'u' };
+	int pidfd = -1;
+	char go;
+	long e = sys(__NR_unshare, CLONE_NEWUSER);
+	if (e < 0) fail(1, e);
+	tell(&r, -1);
+	if (receive(&go, 1, 0) <= 0) die(121);
+	/* Where setgroups is denied (rootless) the caller's groups stay. */
+	sys(__NR_setgroups, 0, 0);
+	if ((e = sys(__NR_setresgid, 0, 0, 0)) < 0) fail(2, e);
+	if ((e = sys(__NR_setresuid, 0, 0, 0)) < 0) fail(3, e);
+	long flags = CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_PARENT | CLONE_PIDFD;
+	long pid = sys(__NR_clone, flags | 17 /* SIGCHLD */, 0, &pidfd, 0, 0);
+	if (pid == 0) {
+		/* A fresh image: what /proc shows of it belongs to the cell's root. */
+		argv[0] = "init";
+		sys(__NR_execveat, SELF, "", argv, env, AT_EMPTY_PATH);
+		die(117);
+	}
+	if (pid < 0) fail(4, pid);
+	r.kind = 'c';
+	r.pid = (int32_t)pid;
+	tell(&r, pidfd);
+	die(0);
+}
+
+__attribute__((noreturn)) static void serve(void) {
 	uint64_t child = 1UL << (17 - 1);
 	struct reply ready = { .kind = 'r' };
-	if (argc < 3) die(123);
-	env = argv + argc + 1;
-	for (const char *p = argv[1]; *p; p++) code_uid = code_uid * 10 + (*p - '0');
-	python = argv + 2;
-	sys(__NR_prctl, PR_SET_DUMPABLE, 0);
-	sys(__NR_prctl, PR_SET_NAME, "cell-init");
-	load_filter();
 	sys(__NR_rt_sigprocmask, SIG_BLOCK, &child, 0, 8);
 	long sfd = sys(__NR_signalfd4, -1, &child, 8, O_CLOEXEC | O_NONBLOCK);
 	if (sfd < 0) die(122);
@@ -374,4 +494,25 @@ __attribute__((noreturn, used)) void reaper(long *stack) {
 		}
 		if (p[0].revents) hear();
 	}
+}
+
+__attribute__((noreturn, used)) void start_here(long *stack) {
+	long argc = stack[0];
+	char **argv = (char **)(stack + 1);
+	env = argv + argc + 1;
+	if (argc < 1) die(123);
+	if (argv[0][0] == 'o') outer(argv);
+	if (argv[0][0] == 'h') {
+		carry_out();
+		die(0);
+	}
+	if (argc < 3) die(123);
+	for (const char *p = argv[1]; *p; p++) code_uid = code_uid * 10 + (*p - '0');
+	python = argv + 2;
+	sys(__NR_prctl, PR_SET_DUMPABLE, 0);
+	sys(__NR_prctl, PR_SET_NAME, "cell-init");
+	load_filter();
+	carry_out();
+	sys(__NR_close_range, FILTER, ~0U, 0); /* also what the plan opened */
+	serve();
 }

@@ -1,0 +1,5 @@
+package nsjail
+
+import "syscall"
+
+const sysUmount = syscall.SYS_UMOUNT2
