@@ -176,6 +176,30 @@ func (h *Host) Create(name, parent string, l Limits) (*Group, error) {
 	return h.create(name, parent, l)
 }
 
+// Paths returns the directories that Create would make, so that they can be
+// recorded before they are there: an owner that is killed in Create leaves none
+// that nobody knows of.
+func (h *Host) Paths(name, parent string, l Limits) ([]string, error) {
+	if err := checkName(name); err != nil {
+		return nil, err
+	}
+	if err := h.require(l); err != nil {
+		return nil, err
+	}
+	var paths []string
+	for _, t := range h.trees {
+		if t.cannot != nil {
+			continue
+		}
+		below, err := h.parentIn(t, parent, l)
+		if err != nil {
+			return nil, err
+		}
+		paths = append(paths, below+"/"+name)
+	}
+	return paths, nil
+}
+
 func (h *Host) create(name, parent string, l Limits) (_ *Group, err error) {
 	g := &Group{host: h, dirFD: -1}
 	defer func() {

@@ -25,7 +25,7 @@ type Cell struct {
 	slot      *slot
 	group     *cgroup.Group // nil without the layer
 	workspace *os.File
-	process   *os.Process // the init: PID 1 of the cell
+	process   *process // the init: PID 1 of the cell
 	socket    *sys.Packet
 
 	// What lookAtInit found, once it has: CheckPosture waits for it.
@@ -290,6 +290,7 @@ func (c *Cell) end() error {
 	if c.process != nil {
 		c.process.Kill()
 		c.process.Wait()
+		c.process.pidfd.Close()
 	}
 	if c.socket != nil {
 		c.socket.Close()

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"runtime"
 	"strconv"
 	"sync"
 	"syscall"
@@ -38,7 +39,7 @@ var sealedOnce = sync.OnceValues(func() (*sealed, error) {
 		if err != nil {
 			return nil, err
 		}
-		f, err := sys.Memfd(p.name, b)
+		f, err := sys.Memfd(p.name, weakenProgram(p.name, b))
 		if err != nil {
 			return nil, err
 		}
@@ -104,6 +105,7 @@ func Start(ctx context.Context, spec Spec) (_ *Cell, err error) {
 	if err != nil {
 		return nil, hostStep("look-at-host", err)
 	}
+	weakenSpec(&spec, &host)
 	if err := admit(spec, host); err != nil {
 		return nil, err
 	}
@@ -139,7 +141,7 @@ func Start(ctx context.Context, spec Spec) (_ *Cell, err error) {
 		}
 	}
 	spec.Trace.Mark("mounts made")
-	c.steps = steps(c.spec, c.host, fds.number)
+	c.steps = weakenSteps(steps(c.spec, c.host, fds.number))
 	program, err := lower(c.steps)
 	if err != nil {
 		return nil, hostStep("plan", err)
@@ -184,17 +186,24 @@ func (c *Cell) makeGroup() error {
 	if err != nil {
 		return hostStep("group", err)
 	}
-	g, err := host.Create(c.slot.name(), c.spec.CgroupParent, c.spec.Limits)
-	if err != nil {
-		var missing *cgroup.MissingError
-		if errors.As(err, &missing) {
-			return &MissingError{LayerCgroup, missing.Why, missing.Mend}
+	missing := func(err error) error {
+		var m *cgroup.MissingError
+		if errors.As(err, &m) {
+			return &MissingError{LayerCgroup, m.Why, m.Mend}
 		}
 		return hostStep("group", err)
 	}
-	c.group = g
-	if err := c.slot.write(record{Groups: g.Paths()}); err != nil {
+	// The record first: an owner that is killed in between must not leave a
+	// group that no sweep knows of.
+	paths, err := host.Paths(c.slot.name(), c.spec.CgroupParent, c.spec.Limits)
+	if err != nil {
+		return missing(err)
+	}
+	if err := c.slot.write(record{Groups: paths}); err != nil {
 		return hostStep("record", err)
+	}
+	if c.group, err = host.Create(c.slot.name(), c.spec.CgroupParent, c.spec.Limits); err != nil {
+		return missing(err)
 	}
 	return nil
 }
@@ -210,7 +219,7 @@ func (c *Cell) makeMounts(fds *passed) error {
 		fds.add(name, mount.File(fd, name), true)
 		return nil
 	}
-	fd, err := mount.Tree(c.spec.Root, mount.ReadOnly)
+	fd, err := mount.Tree(c.spec.Root, weakenMount("root", mount.ReadOnly))
 	if err := add("root", fd, err); err != nil {
 		return err
 	}
@@ -220,8 +229,8 @@ func (c *Cell) makeMounts(fds *passed) error {
 			return err
 		}
 	}
-	for _, t := range scratch(c.spec, c.slot.codeUID()) {
-		fd, err := mount.Tmpfs(t.options, t.attr)
+	for _, t := range scratch(c.spec, c.hostID(c.host.code)) {
+		fd, err := mount.Tmpfs(t.options, weakenMount(t.path, t.attr))
 		if err := add(t.path, fd, err); err != nil {
 			return err
 		}
@@ -263,42 +272,49 @@ func (c *Cell) clone(programs *sealed, fds *passed) error {
 		return hostStep("open", err)
 	}
 	defer null.Close()
-	attr := &os.ProcAttr{
-		Env:   c.spec.Env,
-		Files: append([]*os.File{null, null, null, theirs, programs.filter, programs.init}, fds.files...),
-	}
-	argv := append([]string{"outer", strconv.Itoa(c.host.code), c.spec.Python}, c.spec.Args...)
-	var outer *os.Process
-	fork := func(sysattr *syscall.SysProcAttr) error {
-		attr.Sys = sysattr
-		p, err := os.StartProcess("/proc/self/fd/"+strconv.Itoa(selfFD), argv, attr)
-		outer = p
-		return err
-	}
-	sysattr := &syscall.SysProcAttr{Setsid: true}
+	entrance := &cgroup.Entrance{BirthFD: -1}
 	if c.group != nil {
-		err = c.group.Start(sysattr, fork)
-	} else {
-		err = fork(sysattr)
+		if entrance, err = c.group.Entrance(); err != nil {
+			return hostStep("group", err)
+		}
+		defer entrance.Close()
 	}
-	if outer != nil {
-		// It is never killed when ctx ends, since only it can tell the init that
-		// it cloned; it waits for nothing but this process and takes a moment.
-		defer outer.Wait()
+	files := []*os.File{null, null, null, theirs, programs.filter, programs.init}
+	files = append(append(files, fds.files...), entrance.Files...)
+	attr := &syscall.ProcAttr{Env: c.spec.Env, Sys: &syscall.SysProcAttr{Setsid: true}}
+	for _, f := range files {
+		attr.Files = append(attr.Files, f.Fd())
 	}
+	if entrance.BirthFD >= 0 {
+		attr.Sys.UseCgroupFD, attr.Sys.CgroupFD = true, entrance.BirthFD
+	}
+	// The program is told where the entrances are, and enters by itself.
+	argv := append([]string{"outer", strconv.Itoa(c.host.code), c.spec.Python}, c.spec.Args...)
+	argv[0] += fmt.Sprintf("-%02d-%02d", firstFD+len(fds.files), len(entrance.Files))
+	outer, _, err := syscall.StartProcess("/proc/self/fd/"+strconv.Itoa(selfFD), argv, attr)
+	runtime.KeepAlive(files)
 	if err != nil {
-		return hostStep("start", err)
+		return hostStep("start", os.NewSyscallError("execve", err))
 	}
+	// It is never killed when ctx ends, since only it can tell the init that
+	// it cloned; it waits for nothing but this process and takes a moment.
+	defer reap(outer)
 	theirs.Close()
-	if err := c.adopt(outer.Pid); err != nil {
-		outer.Kill()
-		return err
+	return c.adopt(outer)
+}
+
+// reap waits for a child that ends by itself.
+func reap(pid int) {
+	for {
+		_, err := syscall.Wait4(pid, nil, 0, nil)
+		if !errors.Is(err, syscall.EINTR) {
+			return
+		}
 	}
-	return nil
 }
 
 // The steps of outer in init.c that can fail, in its order.
-var outerSteps = []string{"", "user-namespace", "setresgid", "setresuid", "clone"}
+var outerSteps = []string{"", "user-namespace", "setresgid", "setresuid", "clone", "enter-group"}
 
 // adopt maps the ids of the user namespace that outer entered and takes over
 // the init.
@@ -323,15 +339,12 @@ func (c *Cell) adopt(outer int) error {
 		return hostStep("clone", errors.New("BUG(nsjail): no pidfd came"))
 	}
 	pidfd := os.NewFile(uintptr(a.fd), "pidfd")
-	defer pidfd.Close()
 	// Not the number that the program said, which is that of its own namespace.
 	pid, err := pidOf(pidfd)
 	if err != nil {
 		return hostStep("clone", err)
 	}
-	if c.process, err = os.FindProcess(pid); err != nil {
-		return hostStep("clone", err)
-	}
+	c.process = &process{Pid: pid, pidfd: pidfd}
 	return nil
 }
 
@@ -407,7 +420,6 @@ func (c *Cell) await(ctx context.Context) error {
 				return hostStep("await", fmt.Errorf("the init did not finish within %s: %w", buildTime, context.Cause(ctx)))
 			}
 			state, werr := c.process.Wait()
-			c.process = nil
 			if werr != nil {
 				return hostStep("await", werr)
 			}

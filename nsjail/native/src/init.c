@@ -455,8 +455,13 @@ static void outer(char **argv) {
 	struct reply r = { .kind = 'u' };
 	int pidfd = -1;
 	char go;
-	long e = sys(__NR_unshare, CLONE_NEWUSER);
-	if (e < 0) fail(1, e);
+	long e;
+	/* "outer-FF-NN": NN descriptors from FF on, each a way into the group. A
+	 * literal 0 is the writer itself, for which the kernel waits for nobody. */
+	int first = (argv[0][6] - '0') * 10 + argv[0][7] - '0', n = (argv[0][9] - '0') * 10 + argv[0][10] - '0';
+	for (int i = 0; i < n; i++)
+		if ((e = sys(__NR_write, first + i, "0", 1)) < 0) fail(5, e);
+	if ((e = sys(__NR_unshare, CLONE_NEWUSER)) < 0) fail(1, e);
 	tell(&r, -1);
 	if (receive(&go, 1, 0) <= 0) die(121);
 	/* Where setgroups is denied (rootless) the caller's groups stay. */

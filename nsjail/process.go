@@ -1,0 +1,42 @@
+package nsjail
+
+import (
+	"fmt"
+	"os"
+	"sync"
+	"syscall"
+
+	"github.com/cellblock/cellblock/internal/sys"
+)
+
+// process is the init: a child of this process, known by its pidfd. os.Process
+// would do, but tries out the kernel's pidfds with a clone of its own, which a
+// one-shot run notices.
+type process struct {
+	Pid   int
+	pidfd *os.File
+
+	once  sync.Once
+	state string
+	err   error
+}
+
+// Kill ends it, and with it, since it is PID 1, all of its namespace.
+func (p *process) Kill() { _ = sys.PidfdSignal(int(p.pidfd.Fd()), syscall.SIGKILL) }
+
+// Wait waits for its end, reaps it and says how it ended. It may be called
+// again.
+func (p *process) Wait() (string, error) {
+	p.once.Do(func() {
+		var code, status int32
+		if code, status, p.err = sys.WaitPidfd(int(p.pidfd.Fd())); p.err != nil {
+			return
+		}
+		const exited = 1
+		p.state = fmt.Sprintf("signal %d", status)
+		if code == exited {
+			p.state = fmt.Sprintf("exit status %d", status)
+		}
+	})
+	return p.state, p.err
+}
