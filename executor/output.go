@@ -17,9 +17,10 @@ type stream struct {
 	over  func()       // called once when limit is passed
 	tee   func([]byte) // may be nil
 
-	kept  []byte
-	total int64
-	done  sync.WaitGroup
+	kept    []byte
+	total   int64
+	started bool
+	done    sync.WaitGroup
 }
 
 const pieceSize = 64 << 10
@@ -28,6 +29,7 @@ var pieces = sync.Pool{New: func() any { b := make([]byte, pieceSize); return &b
 
 // start begins to read in the background.
 func (s *stream) start() {
+	s.started = true
 	s.file.SetReadDeadline(time.Time{})
 	s.done.Add(1)
 	go func() {
@@ -51,6 +53,12 @@ func (s *stream) start() {
 // before the REPL said that it is done is in the pipe by then, so the order is
 // exact; at most a pipe's content is taken, since a thread may go on printing.
 func (s *stream) finish() {
+	if !s.started {
+		buf := pieces.Get().(*[]byte)
+		defer pieces.Put(buf)
+		s.drain(*buf)
+		return
+	}
 	s.file.SetReadDeadline(time.Unix(1, 0))
 	s.done.Wait()
 }

@@ -91,9 +91,11 @@ type run struct {
 	began    time.Time
 	took     time.Duration
 
-	done  chan outcome
-	reply *repl.Reply // nil when the REPL did not answer
-	fault error       // why it did not
+	request repl.Request
+	sent    bool // to the REPL
+	done    chan outcome
+	reply   *repl.Reply // nil when the REPL did not answer
+	fault   error       // why it did not
 
 	verdict    Verdict // decided by the host; "" leaves it to the reply
 	cause      error
@@ -152,15 +154,13 @@ func (x *run) start() {
 		x.reset, _ = g.ResetPeak()
 		x.before, _ = g.CPU()
 	}
-	x.out.start()
-	x.err.start()
-	request := repl.Request{
+	x.request = repl.Request{
 		Code: x.r.Code, Filename: x.name, Module: x.r.Module, Argv: x.r.Argv, Stdin: x.r.Stdin,
 		Script: x.r.Script, Fresh: x.r.FreshNamespace, Finish: x.r.Finish,
 		Save: s.folder != nil && x.r.Filename == "" && x.r.Module == "",
 	}
 	if x.r.StdinReader != nil {
-		request.LiveStdin = true
+		x.request.LiveStdin = true
 		go func(to io.WriteCloser) {
 			io.Copy(to, x.r.StdinReader)
 			to.Close()
@@ -169,18 +169,67 @@ func (x *run) start() {
 		s.proc.Stdin.Close() // end of file, also for what the code starts
 	}
 	x.began = time.Now()
-	conn := s.conn
-	go func() {
-		reply, err := conn.Exec(context.Background(), request)
+}
+
+// Most statements take less than patience. They are waited for by one
+// goroutine alone: timers, watches and readers of the output, each of which
+// costs as much as such a statement, begin only for what takes longer. Until
+// then the output fits into the pipes, or waits for room there. A request of
+// more than smallRequest might not fit into the channel at once.
+const (
+	patience     = 5 * time.Millisecond
+	smallRequest = 32 << 10
+)
+
+// quick runs the code and says whether it ended soon.
+func (x *run) quick() bool {
+	if len(x.r.Code)+len(x.r.Stdin) > smallRequest || x.r.StdinReader != nil {
+		x.sent = false
+		return false
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), min(patience, x.timeout))
+	defer cancel()
+	reply, err := x.s.conn.Exec(ctx, x.request)
+	x.sent = true
+	if errors.Is(err, context.DeadlineExceeded) {
+		return false
+	}
+	x.took = time.Since(x.began)
+	x.taken(outcome{reply, err})
+	return true
+}
+
+// taken keeps what the control channel gave.
+func (x *run) taken(o outcome) {
+	if o.err == nil {
+		x.reply = &o.reply
+	} else {
+		x.fault = o.err
+	}
+}
+
+// await gives what the channel still has to give to x.done.
+func (x *run) await(conn *repl.Conn) {
+	if x.sent {
+		reply, err := conn.Await(context.Background())
 		x.done <- outcome{reply, err}
-	}()
+		return
+	}
+	reply, err := conn.Exec(context.Background(), x.request)
+	x.done <- outcome{reply, err}
 }
 
 // watch waits for the reply, and for whatever ends the code before it comes.
 // The host decides: each case is an observation of its own clock, of the
 // kernel, or of its caller.
 func (x *run) watch(ctx context.Context) {
-	wall := time.NewTimer(x.timeout)
+	if x.quick() {
+		return
+	}
+	x.out.start()
+	x.err.start()
+	go x.await(x.s.conn)
+	wall := time.NewTimer(x.timeout - time.Since(x.began))
 	defer wall.Stop()
 	kill := time.NewTimer(time.Hour)
 	kill.Stop()
@@ -213,11 +262,7 @@ func (x *run) watch(ctx context.Context) {
 		select {
 		case o := <-x.done:
 			x.took = time.Since(x.began)
-			if o.err == nil {
-				x.reply = &o.reply
-			} else {
-				x.fault = o.err
-			}
+			x.taken(o)
 			return
 		case <-wall.C:
 			stop(VerdictTimeout, nil)
