@@ -67,11 +67,15 @@ type stage struct {
 
 // base is the configuration of a row without its own.
 func base(h *host) executor.Config {
-	return executor.Config{
+	cfg := executor.Config{
 		Timeout: 20 * time.Second, MaxMemoryMB: 96, PIDs: 32, CPUs: 2,
 		WorkspaceBytes: 16 << 20, WorkspaceFiles: 2000, MaxOutput: 1 << 20,
 		ExecutionBaseDir: h.dir + "/sessions", RuntimeDir: h.dir + "/run",
 	}
+	if h.root != nil {
+		cfg.StateDir, cfg.Root = h.root.StateDir, h.root.Root
+	}
+	return cfg
 }
 
 //go:embed testdata/prelude.py
@@ -103,6 +107,7 @@ type host struct {
 	reached  atomic.Int32
 	ex       *executor.Executor
 	sibling  *executor.Session
+	root     *executor.Config // TestLayers: another root than the usual one
 }
 
 // newHost plants canaries, listens on two addresses, and starts a sibling.
@@ -114,7 +119,7 @@ func newHost(t *testing.T) *host {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { os.RemoveAll(dir) })
-	h := &host{dir: dir, canary: dir + "/canary"}
+	h := &host{dir: dir, canary: dir + "/canary", root: otherRoot(t)}
 	must(t, os.Chmod(dir, 0o755))
 	// Anyone who could name these could read and change them.
 	must(t, os.Mkdir(h.canary, 0o777))
@@ -132,7 +137,9 @@ func newHost(t *testing.T) *host {
 	must(t, err)
 	h.run(t, h.sibling, executor.Request{Code: "kept = 1"})
 	h.canaries = h.sums(t)
-	t.Cleanup(func() { h.rootIntact(t) })
+	if h.root == nil {
+		t.Cleanup(func() { h.rootIntact(t) })
+	}
 	return h
 }
 

@@ -73,6 +73,11 @@ func ownerConfig(dir string) executor.Config {
 // a second each of their processes is gone; the next start removes the rest.
 func TestOwnerKilled(t *testing.T) {
 	testkit.Require(t, testkit.Root, testkit.MemoryController, testkit.Python("3.9"))
+	warm, err := executor.New(ownerConfig(t.TempDir()))
+	must(t, err)
+	defer warm.Close()
+	_, err = warm.Execute(t.Context(), executor.Request{Code: "1"}) // what is opened once, for good
+	must(t, err)
 	testkit.Leaks(t)
 	rounds := 10
 	if testing.Short() {
@@ -80,11 +85,43 @@ func TestOwnerKilled(t *testing.T) {
 	}
 	for i := range rounds {
 		moment := time.Duration(rand.Int64N(int64(300 * time.Millisecond)))
-		t.Run(fmt.Sprintf("%d-after-%s", i, moment.Round(time.Millisecond)), func(t *testing.T) { killOwner(t, moment) })
+		t.Run(fmt.Sprintf("%d-after-%s", i, moment.Round(time.Millisecond)), func(t *testing.T) {
+			killOwner(t, func(string) { time.Sleep(moment) }) // the moment is what is tried
+		})
+		t.Run(fmt.Sprintf("%d-at-the-birth-of-a-group", i), func(t *testing.T) {
+			killOwner(t, func(dir string) { awaitBirth(t, dir) })
+		})
 	}
 }
 
-func killOwner(t *testing.T, moment time.Duration) {
+// awaitBirth returns when a group is made beside those of the owner in dir.
+func awaitBirth(t *testing.T, dir string) {
+	t.Helper()
+	groups := recordedGroups(t, dir)
+	if len(groups) == 0 {
+		t.Fatal("the owner has recorded no groups")
+	}
+	top := filepath.Dir(groups[0])
+	names := func() map[string]bool {
+		found := map[string]bool{}
+		entries, _ := os.ReadDir(top)
+		for _, e := range entries {
+			found[e.Name()] = true
+		}
+		return found
+	}
+	before := names()
+	for end := time.Now().Add(5 * time.Second); time.Now().Before(end); { // at once is the point
+		for name := range names() {
+			if !before[name] {
+				return
+			}
+		}
+	}
+	t.Error("no group was made in five seconds")
+}
+
+func killOwner(t *testing.T, moment func(dir string)) {
 	dir := t.TempDir()
 	before := groupDirs(t)
 	cmd := exec.Command("/proc/self/exe")
@@ -98,8 +135,8 @@ func killOwner(t *testing.T, moment time.Duration) {
 		cmd.Wait()
 		t.Fatalf("the owner says %q: %v", line, err)
 	}
-	time.Sleep(moment) // the moment is what is tried
 	family := descendants(t, cmd.Process.Pid)
+	moment(dir)
 	must(t, cmd.Process.Kill())
 	killed := time.Now()
 	cmd.Wait()
@@ -184,26 +221,31 @@ func alive(family map[string]string) (left []string) {
 // inRecordedGroups lists what runs in the groups that the records name.
 func inRecordedGroups(t *testing.T, dir string) (pids []string) {
 	t.Helper()
+	for _, g := range recordedGroups(t, dir) {
+		if text, err := os.ReadFile(g + "/cgroup.procs"); err == nil {
+			pids = append(pids, strings.Fields(string(text))...)
+		}
+	}
+	return pids
+}
+
+func recordedGroups(t *testing.T, dir string) (groups []string) {
+	t.Helper()
 	records, err := os.ReadDir(dir + "/run/cells")
 	must(t, err)
 	for _, e := range records {
 		b, err := os.ReadFile(dir + "/run/cells/" + e.Name())
 		if err != nil || len(b) == 0 {
-			continue
+			continue // just made, or gone
 		}
 		var r struct {
 			Groups []string `json:"groups"`
 		}
-		if err := json.Unmarshal(b, &r); err != nil {
-			t.Errorf("record %s: %v", e.Name(), err)
-		}
-		for _, g := range r.Groups {
-			if text, err := os.ReadFile(g + "/cgroup.procs"); err == nil {
-				pids = append(pids, strings.Fields(string(text))...)
-			}
+		if json.Unmarshal(b, &r) == nil { // or half written
+			groups = append(groups, r.Groups...)
 		}
 	}
-	return pids
+	return groups
 }
 
 // groupDirs lists every group of a cell on this machine.
@@ -307,7 +349,7 @@ func resident(t *testing.T) int64 {
 func tempNames(t *testing.T) map[string]bool {
 	t.Helper()
 	names := map[string]bool{}
-	for _, pattern := range []string{os.TempDir() + "/*cellblock*", "/var/lib/cellblock/tmp/*", "/dev/shm/*cellblock*"} {
+	for _, pattern := range []string{os.TempDir() + "/*cellblock*", "/dev/shm/*cellblock*"} {
 		found, err := filepath.Glob(pattern)
 		must(t, err)
 		for _, f := range found {
