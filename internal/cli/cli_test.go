@@ -109,7 +109,7 @@ func TestQuiet(t *testing.T) {
 	if quiet(&signalError{2}) != nil {
 		t.Error("a signal is told in words")
 	}
-	if err := errors.New("x"); quiet(err) != err {
+	if err := errors.New("x"); !errors.Is(quiet(err), err) {
 		t.Error("an error is lost")
 	}
 }

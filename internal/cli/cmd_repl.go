@@ -58,7 +58,7 @@ func newREPL(a *app) *cobra.Command {
 	}
 	fs := cmd.Flags()
 	fs.SortFlags = false
-	c.fileFlags.add(fs)
+	c.addFiles(fs)
 	c.addLimits(fs, replTimeout)
 	c.addRoot(fs)
 	c.addHost(fs)

@@ -63,7 +63,7 @@ func (c *runCommand) addFlags(fs *pflag.FlagSet) {
 	fs.StringArrayVarP(&c.code, "command", "c", nil, "run `CODE`; may be repeated, all in one session")
 	fs.StringVarP(&c.module, "module", "m", "", "run `MODULE` as python -m does; the rest is its arguments")
 	fs.BoolVar(&c.stdin, "stdin", false, "let the program read standard input (otherwise it reads end of file)")
-	c.fileFlags.add(fs)
+	c.addFiles(fs)
 	c.addLimits(fs, executor.DefaultTimeout)
 	c.addRoot(fs)
 	c.addHost(fs)

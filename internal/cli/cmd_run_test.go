@@ -59,7 +59,8 @@ func TestRunArguments(t *testing.T) {
 		{args: []string{"-c", "x=1"}, want: []wanted{{"x=1", "<string>", "", []string{"-c"}, false}}},
 		{args: []string{"-c", ""}, want: []wanted{{"", "<string>", "", []string{"-c"}, false}}},
 		{args: []string{"-c", "a,b", "--json", "-c", "y", "p", "-q"}, want: []wanted{
-			{"a,b", "<string>", "", []string{"-c", "p", "-q"}, false}, {"y", "<string>", "", []string{"-c", "p", "-q"}, false}}},
+			{"a,b", "<string>", "", []string{"-c", "p", "-q"}, false}, {"y", "<string>", "", []string{"-c", "p", "-q"}, false},
+		}},
 		{args: []string{"-c", "x", "--", "--json"}, want: []wanted{{"x", "<string>", "", []string{"-c", "--json"}, false}}},
 		{args: []string{"-m", "json.tool", "--indent", "2", "-"}, want: []wanted{{"", "", "json.tool", []string{"-m", "--indent", "2", "-"}, true}}},
 		{args: []string{"--timeout", "1s", "-mjson.tool", "--help"}, want: []wanted{{"", "", "json.tool", []string{"-m", "--help"}, true}}},

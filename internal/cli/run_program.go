@@ -86,7 +86,7 @@ func endFlagsAfterModule(args []string) []string {
 		}
 		name, _, joined := strings.Cut(strings.TrimPrefix(arg, "--"), "=")
 		isModule := name == "module"
-		takesNext := false
+		var takesNext bool
 		if strings.HasPrefix(arg, "--") {
 			f := flags.Lookup(name)
 			takesNext = f != nil && f.NoOptDefVal == "" && !joined

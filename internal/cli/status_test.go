@@ -83,7 +83,7 @@ func TestStatusOf(t *testing.T) {
 func TestBecause(t *testing.T) {
 	ctx, cancel := context.WithCancelCause(context.Background())
 	plain := errors.New("plain")
-	if err := because(ctx, plain); err != plain {
+	if err := because(ctx, plain); !errors.Is(err, plain) {
 		t.Errorf("without a signal: %v", err)
 	}
 	cancel(&signalError{syscall.SIGTERM})
