@@ -133,7 +133,7 @@ func (s *Session) startCell(ctx context.Context, dirs []Dir) (err error) {
 	if err != nil {
 		return err
 	}
-	cell, err := nsjail.Start(ctx, nsjail.Spec{
+	cell, proc, err := nsjail.StartWithREPL(ctx, nsjail.Spec{
 		Root:           s.root.Dir,
 		Python:         s.root.Python,
 		Args:           repl.Bootstrap(s.root.SysPath),
@@ -151,7 +151,7 @@ func (s *Session) startCell(ctx context.Context, dirs []Dir) (err error) {
 		return err
 	}
 	s.mu.Lock()
-	s.cell, s.living = cell, cell
+	s.cell, s.living, s.proc = cell, cell, proc
 	closed := s.closed
 	s.mu.Unlock()
 	if closed {
@@ -173,13 +173,18 @@ func (s *Session) startCell(ctx context.Context, dirs []Dir) (err error) {
 // says of it what the cell promises.
 func (s *Session) startREPL(ctx context.Context) error {
 	cfg := s.ex.cfg
-	proc, err := s.cell.StartREPL(ctx)
-	if err != nil {
-		return err
-	}
 	s.mu.Lock()
-	s.proc = proc
+	proc := s.proc // of a cell that was just built
 	s.mu.Unlock()
+	var err error
+	if proc == nil {
+		if proc, err = s.cell.StartREPL(ctx); err != nil {
+			return err
+		}
+		s.mu.Lock()
+		s.proc = proc
+		s.mu.Unlock()
+	}
 	cfg.Trace.Mark("python exec'ed")
 	if s.conn, err = repl.FromFile(proc.Control); err != nil {
 		return err

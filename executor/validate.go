@@ -68,7 +68,7 @@ func (e *Executor) startParser(ctx context.Context) (_ validator.Conn, err error
 	if err != nil {
 		return nil, err
 	}
-	cell, err := nsjail.Start(ctx, nsjail.Spec{
+	cell, proc, err := nsjail.StartWithREPL(ctx, nsjail.Spec{
 		Root:           root.Dir,
 		Python:         root.Python,
 		Args:           []string{"-I", "-S", "-B", "-X", "utf8", factsPath},
@@ -88,10 +88,6 @@ func (e *Executor) startParser(ctx context.Context) (_ validator.Conn, err error
 			cell.Close()
 		}
 	}()
-	proc, err := cell.StartREPL(ctx)
-	if err != nil {
-		return nil, err
-	}
 	conn := &parserCell{File: proc.Control, cell: cell, proc: proc}
 	if _, err := validator.NewPipe(conn).Facts(ctx, nil); err != nil {
 		return nil, fmt.Errorf("the parser does not answer: %w", err)

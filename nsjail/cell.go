@@ -138,6 +138,11 @@ func (c *Cell) question(ctx context.Context, b []byte, fds ...int) (answer, erro
 	if err := c.socket.Send(b, fds...); err != nil {
 		return answer{}, c.gone(err)
 	}
+	return c.answer(ctx)
+}
+
+// answer waits for the answer to what was sent last.
+func (c *Cell) answer(ctx context.Context) (answer, error) {
 	select {
 	case a := <-c.reply:
 		return a, nil
@@ -151,9 +156,13 @@ func (c *Cell) question(ctx context.Context, b []byte, fds ...int) (answer, erro
 }
 
 func (c *Cell) gone(err error) error {
+	if err == nil {
+		return nil
+	}
 	if errors.Is(err, os.ErrClosed) || errors.Is(err, syscall.EPIPE) || errors.Is(err, syscall.ECONNRESET) {
 		return ErrClosed
 	}
+	c.spec.Trace.Mark("group and record gone")
 	return err
 }
 
@@ -292,6 +301,7 @@ func (c *Cell) end() error {
 		c.process.Wait()
 		c.process.pidfd.Close()
 	}
+	c.spec.Trace.Mark("processes gone")
 	if c.socket != nil {
 		c.socket.Close()
 	}
@@ -311,5 +321,6 @@ func (c *Cell) end() error {
 			c.slot.file.Close() // keep the record: a later sweep tries again
 		}
 	}
+	c.spec.Trace.Mark("group and record gone")
 	return err
 }

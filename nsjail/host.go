@@ -82,7 +82,7 @@ func (c *Cell) sendProc() error {
 // procByHelper starts the init's program as a helper in the namespace, with a
 // plan of its own: make the mount and send it.
 func procByHelper(pidns *os.File) (int, error) {
-	programs, err := sealedOnce()
+	programs, err := programsOnce()
 	if err != nil {
 		return -1, err
 	}
@@ -96,7 +96,7 @@ func procByHelper(pidns *os.File) (int, error) {
 	if err != nil {
 		return -1, err
 	}
-	message, err := program.encode()
+	message, err := program.encode(nil)
 	if err != nil {
 		return -1, err
 	}
@@ -105,7 +105,7 @@ func procByHelper(pidns *os.File) (int, error) {
 		return -1, err
 	}
 	p, err := startInPIDNS(pidns, func() (*os.Process, error) {
-		files := []*os.File{nil, nil, nil, theirs, programs.filter, programs.init}
+		files := []*os.File{nil, nil, nil, theirs, programs.init}
 		return os.StartProcess("/proc/self/fd/"+strconv.Itoa(selfFD), []string{"helper"}, &os.ProcAttr{Files: files})
 	})
 	if err != nil {

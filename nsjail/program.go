@@ -147,10 +147,13 @@ func lower(steps []step) (*program, error) {
 	return p, nil
 }
 
-// encode is the message to the init.
-func (p *program) encode() ([]byte, error) {
+// encode is the message to the init: the calls, their data, and the filter
+// that the code gets.
+func (p *program) encode(filter []byte) ([]byte, error) {
+	const rule = 8 // bytes of a struct sock_filter
 	le := binary.NativeEndian
-	b := le.AppendUint64(nil, uint64(uint32(len(p.insns))))
+	b := le.AppendUint32(nil, uint32(len(p.insns)))
+	b = le.AppendUint32(b, uint32(len(filter)/rule))
 	for _, in := range p.insns {
 		b = le.AppendUint16(b, in.nr)
 		b = le.AppendUint16(b, in.tolerate)
@@ -161,7 +164,9 @@ func (p *program) encode() ([]byte, error) {
 			b = le.AppendUint64(b, a)
 		}
 	}
+	p.bytes(nil) // pads the data
 	b = append(b, p.data...)
+	b = append(b, filter...)
 	if len(b) > maxProgram {
 		return nil, fmt.Errorf("the plan is %d bytes, more than %d", len(b), maxProgram)
 	}

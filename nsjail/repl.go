@@ -30,19 +30,49 @@ type Process struct {
 
 // StartREPL starts a Python in the cell. The caller checks its posture
 // before it sends a byte that nobody trusts.
-func (c *Cell) StartREPL(ctx context.Context) (_ *Process, err error) {
-	p := &Process{cell: c, ended: make(chan struct{})}
-	defer func() {
-		if err != nil {
-			p.closeStreams()
+func (c *Cell) StartREPL(ctx context.Context) (*Process, error) {
+	c.ask.Lock()
+	defer c.ask.Unlock()
+	p, err := c.order()
+	if err != nil {
+		return nil, err
+	}
+	return c.receive(ctx, p)
+}
+
+// StartWithREPL is Start and StartREPL in one: the init finds the order for a
+// REPL when it has finished the plan, and need not wait for the host.
+func StartWithREPL(ctx context.Context, spec Spec) (*Cell, *Process, error) {
+	var p *Process
+	c, err := start(ctx, spec, func(c *Cell) (err error) {
+		p, err = c.order()
+		return err
+	})
+	if err == nil {
+		c.ask.Lock()
+		defer c.ask.Unlock()
+		if p, err = c.receive(ctx, p); err == nil {
+			return c, p, nil
 		}
-	}()
+		c.Close()
+	} else if p != nil {
+		p.closeStreams()
+	}
+	return nil, nil, err
+}
+
+// order makes a REPL's streams and asks the init for the process.
+func (c *Cell) order() (_ *Process, err error) {
+	p := &Process{cell: c, ended: make(chan struct{})}
 	var theirs [4]*os.File
 	defer func() {
 		for _, f := range theirs {
 			if f != nil {
 				f.Close()
 			}
+		}
+		if err != nil {
+			p.closeStreams()
 		}
 	}()
 	if theirs[0], p.Stdin, err = os.Pipe(); err != nil {
@@ -57,7 +87,18 @@ func (c *Cell) StartREPL(ctx context.Context) (_ *Process, err error) {
 	if p.Control, theirs[3], err = sys.Pair(syscall.SOCK_STREAM); err != nil {
 		return nil, hostStep("socket", err)
 	}
-	a, err := c.question(ctx, []byte("S"), int(theirs[0].Fd()), int(theirs[1].Fd()), int(theirs[2].Fd()), int(theirs[3].Fd()))
+	err = c.socket.Send([]byte("S"), int(theirs[0].Fd()), int(theirs[1].Fd()), int(theirs[2].Fd()), int(theirs[3].Fd()))
+	return p, c.gone(err)
+}
+
+// receive waits for the process that was ordered.
+func (c *Cell) receive(ctx context.Context, p *Process) (_ *Process, err error) {
+	defer func() {
+		if err != nil {
+			p.closeStreams()
+		}
+	}()
+	a, err := c.answer(ctx)
 	if err != nil {
 		return nil, err
 	}

@@ -21,31 +21,24 @@ import (
 // buildTime bounds the building of a cell: a step that hangs is a failure.
 const buildTime = 10 * time.Second
 
-// sealed are the program and the filter that every cell of this process
-// starts from, each a sealed memory file (CVE-2019-5736).
-type sealed struct{ init, filter *os.File }
+// programs are what every cell of this process starts from.
+type programs struct {
+	init   *os.File // sealed in memory (CVE-2019-5736)
+	filter []byte
+}
 
-var sealedOnce = sync.OnceValues(func() (*sealed, error) {
-	var s sealed
-	for _, p := range []struct {
-		to   **os.File
-		name string
-		read func() ([]byte, error)
-	}{
-		{&s.init, "cellblock-init", native.Init},
-		{&s.filter, "cellblock-filter", seccomp.Cell},
-	} {
-		b, err := p.read()
-		if err != nil {
-			return nil, err
-		}
-		f, err := sys.Memfd(p.name, weakenProgram(p.name, b))
-		if err != nil {
-			return nil, err
-		}
-		*p.to = f
+var programsOnce = sync.OnceValues(func() (*programs, error) {
+	b, err := native.Init()
+	if err != nil {
+		return nil, err
 	}
-	return &s, nil
+	var p programs
+	if p.filter, err = seccomp.Cell(); err != nil {
+		return nil, err
+	}
+	p.filter = weakenProgram("cellblock-filter", p.filter)
+	p.init, err = sys.Memfd("cellblock-init", weakenProgram("cellblock-init", b))
+	return &p, err
 })
 
 // host is what a process finds out about its host once.
@@ -96,7 +89,12 @@ func (p *passed) closeParent() {
 //
 // Errors are *StepError (a step failed), *MissingError (a layer this host
 // cannot give), ErrExhausted, or those of the context.
-func Start(ctx context.Context, spec Spec) (_ *Cell, err error) {
+func Start(ctx context.Context, spec Spec) (*Cell, error) {
+	return start(ctx, spec, func(*Cell) error { return nil })
+}
+
+// start is Start with something that is sent behind the plan.
+func start(ctx context.Context, spec Spec, behind func(*Cell) error) (_ *Cell, err error) {
 	spec = spec.withDefaults()
 	if err := ctx.Err(); err != nil {
 		return nil, err
@@ -109,7 +107,7 @@ func Start(ctx context.Context, spec Spec) (_ *Cell, err error) {
 	if err := admit(spec, host); err != nil {
 		return nil, err
 	}
-	programs, err := sealedOnce()
+	programs, err := programsOnce()
 	if err != nil {
 		return nil, hostStep("native-programs", err)
 	}
@@ -146,7 +144,7 @@ func Start(ctx context.Context, spec Spec) (_ *Cell, err error) {
 	if err != nil {
 		return nil, hostStep("plan", err)
 	}
-	message, err := program.encode()
+	message, err := program.encode(programs.filter)
 	if err != nil {
 		return nil, hostStep("plan", err)
 	}
@@ -156,6 +154,9 @@ func Start(ctx context.Context, spec Spec) (_ *Cell, err error) {
 	spec.Trace.Mark("init cloned")
 	if err := c.socket.Send(message); err != nil {
 		return nil, hostStep("send-plan", err)
+	}
+	if err := behind(c); err != nil {
+		return nil, err
 	}
 	if err := c.await(ctx); err != nil {
 		return nil, err
@@ -256,7 +257,7 @@ func (c *Cell) makeMounts(fds *passed) error {
 //
 // The program is exec'ed first and enters its namespaces by itself, because a
 // fork with them would copy this process's page tables, however large it is.
-func (c *Cell) clone(programs *sealed, fds *passed) error {
+func (c *Cell) clone(programs *programs, fds *passed) error {
 	ours, theirs, err := sys.Pair(syscall.SOCK_SEQPACKET)
 	if err != nil {
 		return hostStep("socket", err)
@@ -279,7 +280,7 @@ func (c *Cell) clone(programs *sealed, fds *passed) error {
 		}
 		defer entrance.Close()
 	}
-	files := []*os.File{null, null, null, theirs, programs.filter, programs.init}
+	files := []*os.File{null, null, null, theirs, programs.init}
 	files = append(append(files, fds.files...), entrance.Files...)
 	attr := &syscall.ProcAttr{Env: c.spec.Env, Sys: &syscall.SysProcAttr{Setsid: true}}
 	for _, f := range files {

@@ -22,11 +22,10 @@ const (
 // user, and to kill all code while it lives on itself.
 const keptCaps = 1<<sys.CapKill | 1<<sys.CapSetgid | 1<<sys.CapSetuid
 
-// Descriptors of the init: 3 the host, 4 the filter, 5 its own program, then
-// what is passed.
+// Descriptors of the init: 3 the host, 4 its own program, then what is passed.
 const (
-	selfFD  = 5
-	firstFD = 6
+	selfFD  = 4
+	firstFD = 5
 )
 
 // layout is what the host found out about itself before a plan is made.

@@ -24,7 +24,7 @@ func TestPlanGolden(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if b, err := p.encode(); err != nil || len(b) != 8+len(p.insns)*int(unsafe.Sizeof(insn{}))+len(p.data) {
+		if b, err := p.encode(make([]byte, 16)); err != nil || len(b) != 16+8+len(p.insns)*int(unsafe.Sizeof(insn{}))+len(p.data) {
 			t.Errorf("%s: the message has %d bytes: %v", name, len(b), err)
 		}
 		golden := filepath.Join("testdata", "plan_"+name+".txt")
@@ -61,7 +61,7 @@ func TestProgramBounds(t *testing.T) {
 	}
 	p = &program{}
 	p.bytes(make([]byte, maxProgram))
-	if _, err := p.encode(); err == nil {
+	if _, err := p.encode(nil); err == nil {
 		t.Error("a program larger than the init's buffer was taken")
 	}
 }

@@ -131,8 +131,8 @@ func landlockState(l layout) LayerState {
 }
 
 func nativeState() LayerState {
-	_, err := sealedOnce()
-	return state("native-programs", err, "init, reaper and filter in sealed memory", "make native, then build again")
+	_, err := programsOnce()
+	return state("native-programs", err, "the init, in sealed memory", "make native, then build again")
 }
 
 func groupStates() []LayerState {

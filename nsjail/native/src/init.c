@@ -9,7 +9,8 @@
  * then, by that clone, as the init of the new namespaces:
  *
  *   host                                init                  code (cell uid 1)
- *    | the plan: a list of calls -------> |  do them one by one
+ *    | the plan: a list of calls, and
+ *    | the filter of the code ----------> |  do them one by one
  *    | <----- e + step, errno             |  … one failed: exit
  *    | <----- p, answered by p + fd       |  (where the host must make /proc)
  *    | <----- w + fd: the workspace       |  (where the init had to make it)
@@ -29,7 +30,7 @@
  * namespace and exits: that is how /proc is made where the cell may not.
  *
  * argv: outer | init UID python arg… | helper
- * fds: 3 = host, 4 = seccomp filter (a file), 5 = this program.
+ * fds: 3 = host, 4 = this program, then what the plan names.
  */
 #include <stddef.h>
 #include <stdint.h>
@@ -49,8 +50,7 @@
 #include <linux/errno.h>
 
 #define HOST 3
-#define FILTER 4
-#define SELF 5
+#define SELF 4
 #define MAX_FILTER 4096
 #define MAX_KNOWN 64
 #define MAX_MSG (128 << 10)
@@ -353,15 +353,6 @@ static void hear(void) {
 	for (int i = 0; i < fds; i++) sys(__NR_close, c.fd[i]);
 }
 
-static void load_filter(void) {
-	long n, got = 0;
-	while ((n = sys(__NR_pread64, FILTER, (char *)filter + got, sizeof filter - (size_t)got, got)) > 0) got += n;
-	if (n < 0 || got == 0 || got % (long)sizeof filter[0]) die(124);
-	program.len = (unsigned short)(got / (long)sizeof filter[0]);
-	program.filter = filter;
-	sys(__NR_close, FILTER);
-}
-
 /* receive waits for one message of the host, with at most one descriptor. */
 static long receive(char *buf, size_t size, int *fd) {
 	struct iovec_ v = { buf, size };
@@ -424,13 +415,19 @@ static long one(const struct insn *in, char *data, size_t size) {
  * step that was, and ends. */
 static void carry_out(void) {
 	long n = receive(msg, MAX_MSG, 0);
-	uint32_t count, i;
+	uint32_t count, rules, i;
 	if (n <= 0) die(121); /* the host is gone */
 	memcpy(&count, msg, 4);
+	memcpy(&rules, msg + 4, 4);
 	struct insn *in = (struct insn *)(msg + 8);
 	if (n < 8 || count > (unsigned long)(n - 8) / sizeof *in) die(120);
 	char *data = (char *)(in + count);
 	size_t size = (size_t)(msg + n - data);
+	if (rules > MAX_FILTER || rules * sizeof filter[0] > size) die(124);
+	size -= rules * sizeof filter[0];
+	memcpy(filter, data + size, rules * sizeof filter[0]);
+	program.len = (unsigned short)rules;
+	program.filter = filter;
 	for (i = 0; i < count; i++) {
 		long r = one(&in[i], data, size);
 		if (r < 0 && -r != in[i].tolerate) {
@@ -516,8 +513,8 @@ __attribute__((noreturn, used)) void start_here(long *stack) {
 	python = argv + 2;
 	sys(__NR_prctl, PR_SET_DUMPABLE, 0);
 	sys(__NR_prctl, PR_SET_NAME, "cell-init");
-	load_filter();
 	carry_out();
-	sys(__NR_close_range, FILTER, ~0U, 0); /* also what the plan opened */
+	if (!program.len) die(124);
+	sys(__NR_close_range, SELF, ~0U, 0); /* also what the plan opened */
 	serve();
 }
