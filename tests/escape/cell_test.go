@@ -135,7 +135,9 @@ func newHost(t *testing.T) *host {
 	t.Cleanup(func() { must(t, h.ex.Close()) })
 	h.sibling, err = h.ex.NewSession(t.Context(), executor.SessionOptions{ID: "sibling"})
 	must(t, err)
-	h.run(t, h.sibling, executor.Request{Code: "kept = 1"})
+	// It sleeps so that what the host watches a longer execution with is open,
+	// and not taken for a leak later on.
+	h.run(t, h.sibling, executor.Request{Code: "import time\ntime.sleep(0.3)\nkept = 1"})
 	h.canaries = h.sums(t)
 	if h.root == nil {
 		t.Cleanup(func() { h.rootIntact(t) })

@@ -79,7 +79,7 @@ odd('EPERM', {(h, o): S('prctl', h | o[0], *o[1:]) for h in (0, HIGH) for o in (
 print(R('prctl', 3), S('prctl', 4, 0), R('prctl', 3), S('prctl', 38, 1, 0, 0, 0))
 print(S('prctl', 4, HIGH | 1), R('prctl', 3))
 `, want: "EPERM\n0 ok 0 ok\nEPERM 0"},
-	{n: "98", name: "every number, with 0 and with -1", code: numbers, want: "0\n0", within: 30 * time.Second},
+	{n: "98", slow: true, name: "every number, with 0 and with -1", code: numbers, want: "0\n0", within: 30 * time.Second},
 	{n: "98", name: "every number in the code of a REPL stays in the cell", code: `
 # Random arguments, in children that may die of it.
 import random

@@ -81,7 +81,7 @@ func TestOwnerKilled(t *testing.T) {
 	testkit.Leaks(t)
 	rounds := 10
 	if testing.Short() {
-		rounds = 3
+		rounds = 2
 	}
 	for i := range rounds {
 		moment := time.Duration(rand.Int64N(int64(300 * time.Millisecond)))
@@ -281,10 +281,9 @@ func emptyFor(dir string, d time.Duration) bool {
 // them left, and no more memory used after many than after a few.
 func TestCycles(t *testing.T) {
 	testkit.Require(t, testkit.Root, testkit.MemoryController, testkit.Python("3.9"))
-	const few = 100
-	cycles := 1000
+	few, cycles := 100, 1000
 	if testing.Short() {
-		cycles = 150
+		few, cycles = 30, 60
 	}
 	dir := t.TempDir()
 	cfg := ownerConfig(dir)

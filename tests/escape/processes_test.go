@@ -71,12 +71,12 @@ except RuntimeError as e: print(e, 4 < n < 32)
 				t.Errorf("processes %v outlive the REPL", pids)
 			}
 		}, lostLater: true},
-	{n: "47", name: "stops itself", code: `os.kill(os.getpid(), signal.SIGSTOP)`, verdict: executor.VerdictTimeout, lost: true, req: timeout(500 * time.Millisecond)},
+	{n: "47", slow: true, name: "stops itself", code: `os.kill(os.getpid(), signal.SIGSTOP)`, verdict: executor.VerdictTimeout, lost: true, req: timeout(500 * time.Millisecond)},
 	{n: "48", name: "SIGINT and SIGTERM ignored, spinning", code: `
 for s in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP): signal.signal(s, signal.SIG_IGN)
 while True: pass
 `, verdict: executor.VerdictTimeout, lost: true, req: timeout(500 * time.Millisecond)},
-	{n: "48", name: "SIGINT blocked", code: `
+	{n: "48", slow: true, name: "SIGINT blocked", code: `
 signal.pthread_sigmask(signal.SIG_BLOCK, range(1, 65))
 time.sleep(1000)
 `, verdict: executor.VerdictTimeout, lost: true, req: timeout(500 * time.Millisecond)},

@@ -120,7 +120,7 @@ import faulthandler
 faulthandler.dump_traceback_later(0.2, exit=True)
 time.sleep(5)
 `, verdict: executor.VerdictExit, lost: true},
-	{n: "82", name: "the SIGINT handler replaced", code: `
+	{n: "82", slow: true, name: "the SIGINT handler replaced", code: `
 signal.signal(signal.SIGINT, lambda *a: None)
 while True: time.sleep(0.01)
 `, verdict: executor.VerdictTimeout, lost: true, req: timeout(300 * time.Millisecond)},
