@@ -112,3 +112,35 @@ func (n node) aboveHasQuota() bool {
 	}
 	return false
 }
+
+// Limits reads back what the kernel holds the group to; CPUs is not read. A
+// field is 0 where there is no limit.
+func (g *Group) Limits() (Limits, error) {
+	var l Limits
+	for _, n := range g.nodes {
+		for _, f := range []struct {
+			controller string
+			v1, v2     string
+			to         *int64
+		}{
+			{memory, "memory.limit_in_bytes", "memory.max", &l.MemoryBytes},
+			{pids, "pids.max", "pids.max", &l.PIDs},
+		} {
+			if !slices.Contains(n.tree.controllers, f.controller) {
+				continue
+			}
+			file := f.v2
+			if n.tree.layout == V1 {
+				file = f.v1
+			}
+			text, err := sys.ReadControl(n.dir + "/" + file)
+			if err != nil {
+				return l, fmt.Errorf("cannot read the limits of the group: %w", err)
+			}
+			if *f.to = number([]byte(text)); *f.to < 0 || *f.to >= math.MaxInt64>>1 {
+				*f.to = 0 // "max", or v1's largest number
+			}
+		}
+	}
+	return l, nil
+}

@@ -200,7 +200,10 @@ func (s *Session) startREPL(ctx context.Context) error {
 	}
 	err = s.cell.CheckPosture(proc)
 	cfg.Trace.Mark("posture checked")
-	return err
+	if err != nil {
+		return err
+	}
+	return proc.WidenStack()
 }
 
 // startFailure says why a REPL did not get ready.

@@ -9,6 +9,7 @@ import (
 	"sync"
 	"syscall"
 
+	"github.com/cellblock/cellblock/cgroup"
 	"github.com/cellblock/cellblock/internal/sys"
 	"github.com/cellblock/cellblock/nsjail/mount"
 	"github.com/cellblock/cellblock/seccomp"
@@ -37,12 +38,14 @@ func (c *Cell) CheckPosture(p *Process) error {
 	f.identity("repl", repl, identity{uid: c.hostID(c.host.code), gid: c.hostGID(c.host.code), seccomp: seccomp.Filters, fds: []int{0, 1, 2, 3}})
 	// While it starts a REPL the init holds more; now it is at rest.
 	f.descriptors("init", strconv.Itoa(c.process.Pid), []int{0, 1, 2, 3, 4})
+	f.kinds(repl, []string{"pipe:", "pipe:", "pipe:", "socket:"})
 	f.sameNamespaces(repl, c.namespaces)
 	f.root(repl, c.spec.Root)
 	f.limits(repl, limits(c.spec))
 	f.mappings(repl)
 	if c.group != nil {
 		f.groups(repl, c.group.Paths())
+		f.groupLimits(c.group, c.spec.Limits)
 	}
 	if !c.host.rootless {
 		// A process that is not dumpable belongs, in /proc, to the root of its
@@ -119,6 +122,30 @@ func (f *findings) descriptors(who, pid string, want []int) {
 	slices.Sort(fds)
 	if !slices.Equal(fds, want) {
 		f.add("%s has descriptors %v, not %v", who, fds, want)
+	}
+}
+
+// kinds of the descriptors from 0 on.
+func (f *findings) kinds(pid string, want []string) {
+	for fd, kind := range want {
+		if l, err := os.Readlink("/proc/" + pid + "/fd/" + strconv.Itoa(fd)); err != nil || !strings.HasPrefix(l, kind) {
+			f.add("descriptor %d of the REPL is %q (%v), no %s", fd, l, err, strings.TrimSuffix(kind, ":"))
+		}
+	}
+}
+
+// groupLimits are read back from the kernel.
+func (f *findings) groupLimits(g *cgroup.Group, want cgroup.Limits) {
+	got, err := g.Limits()
+	if err != nil {
+		f.add("limits of the group: %v", err)
+		return
+	}
+	if want.MemoryBytes > 0 && (got.MemoryBytes <= 0 || got.MemoryBytes > want.MemoryBytes) {
+		f.add("the group's memory limit is %d, not %d", got.MemoryBytes, want.MemoryBytes)
+	}
+	if want.PIDs > 0 && (got.PIDs <= 0 || got.PIDs > want.PIDs) {
+		f.add("the group's limit of processes is %d, not %d", got.PIDs, want.PIDs)
 	}
 }
 

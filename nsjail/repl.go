@@ -144,6 +144,13 @@ func pidOf(pidfd *os.File) (int, error) {
 	return pid, nil
 }
 
+// WidenStack lets the main thread's stack grow as far as anywhere else. The C
+// library took the size of thread stacks from the smaller limit at start.
+func (p *Process) WidenStack() error {
+	_, err := sys.Prlimit(p.PID, sys.RlimitStack, &sys.Rlimit{Soft: mainStack, Hard: mainStack})
+	return err
+}
+
 func (p *Process) watch() {
 	defer close(p.ended)
 	select {

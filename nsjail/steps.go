@@ -52,13 +52,19 @@ type resource struct {
 	reason     string
 }
 
+// The stacks of a REPL.
+const (
+	threadStack = 2 << 20
+	mainStack   = 8 << 20
+)
+
 func limits(s Spec) []resource {
 	none := sys.RlimInfinity
 	return []resource{
 		{sys.RlimitCore, 0, 0, "a crash must not reach the host's core handler"},
 		{sys.RlimitNofile, s.OpenFiles, s.OpenFiles, "descriptors are kernel memory"},
 		{sys.RlimitFsize, uint64(s.FileBytes), uint64(s.FileBytes), "no sparse giants"},
-		{sys.RlimitStack, 8 << 20, 8 << 20, "also the size of a thread's stack"},
+		{sys.RlimitStack, threadStack, mainStack, "at start the size of thread stacks, which RLIMIT_DATA counts; see WidenStack"},
 		{sys.RlimitMemlock, 64 << 10, 64 << 10, "no pinned memory"},
 		{sys.RlimitMsgqueue, 0, 0, "POSIX queues are kernel memory"},
 		{sys.RlimitSigpending, 256, 256, "queued signals are kernel memory"},
