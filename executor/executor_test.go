@@ -388,7 +388,7 @@ func TestBadRequests(t *testing.T) {
 		}
 	}
 	for name, cfg := range map[string]executor.Config{
-		"little memory": {MaxMemoryMB: 1}, "no such layer": {Without: []string{"walls"}}, "bad variable": {Env: map[string]string{"A=B": "c"}},
+		"little memory": {MaxMemoryMB: executor.MinMemoryMB - 1}, "few processes": {PIDs: executor.MinPIDs - 1}, "no such layer": {Without: []string{"walls"}}, "bad variable": {Env: map[string]string{"A=B": "c"}},
 		"preload": {Env: map[string]string{"LD_PRELOAD": "x"}}, "negative timeout": {Timeout: -1},
 	} {
 		var invalid *executor.InvalidError

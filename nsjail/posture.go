@@ -62,10 +62,10 @@ func (c *Cell) CheckPosture(p *Process) error {
 // namespaces and its mounts. It is read while the first REPL starts.
 func (c *Cell) lookAtInit() {
 	var f findings
-	reaper := strconv.Itoa(c.process.Pid)
-	f.identity("init", reaper, identity{uid: c.hostID(initID), gid: c.hostGID(initID), caps: keptCaps, threads: 1})
-	c.namespaces = f.namespaces(reaper)
-	f.mounts(reaper, c.wantedMounts())
+	pid := strconv.Itoa(c.process.Pid)
+	f.identity("init", pid, identity{uid: c.hostID(initID), gid: c.hostGID(initID), caps: keptCaps, threads: 1})
+	c.namespaces = f.namespaces(pid)
+	f.mounts(pid, c.wantedMounts())
 	c.standing <- f.list
 }
 

@@ -53,9 +53,22 @@ def forget():
             total -= len(sources.pop(name))
 
 
-def find_linecache(name, path=None, target=None):
-    """Fills linecache when something imports it, so that nobody pays for it before."""
-    if name != 'linecache':
+def skip_tracker(module):
+    """Keeps multiprocessing from starting the program that removes shared memory after a crash: a cell
+    starts none, and takes /dev/shm with it when it ends."""
+    module.ResourceTracker.ensure_running = lambda self: None
+    module.ResourceTracker._send = lambda self, command, name: None
+
+
+# What is done to a module when something imports it, so that nobody pays for it before.
+after_import = {
+    'linecache': lambda module: publish(module, sources),
+    'multiprocessing.resource_tracker': skip_tracker,
+}
+
+
+def find_spec(name, path=None, target=None):
+    if name not in after_import:
         return None
     spec = importer.PathFinder.find_spec(name, path)
     if spec is not None:
@@ -63,13 +76,14 @@ def find_linecache(name, path=None, target=None):
 
         def exec_module(module):
             type(loader).exec_module(loader, module)
-            publish(module, sources)
+            after_import[name](module)
         loader.exec_module = exec_module
     return spec
 
 
-finder = Module('linecache_finder')  # a class would do the same, and cost 40 µs to make
-finder.find_spec = find_linecache
+finder = Module('cell_finder')  # a class would do the same, and cost 40 µs to make
+finder.find_spec = find_spec
+finder.__module__ = finder.__name__  # what else stands in sys.meta_path has one, and is asked for it
 
 
 # --- What the namespace holds. No method of the user's own types is called here where that can be

@@ -6,11 +6,8 @@ const (
 	OpenTreeCloexec = 0o2000000
 	AtFDCWD         = -0x64
 	AtEmptyPath     = 0x1000
-	AtRecursive     = 0x8000
-	AtSymlinkNoFol  = 0x100
 
 	MoveMountFEmptyPath = 0x4
-	MoveMountTEmptyPath = 0x40
 
 	MountAttrReadOnly = 0x1
 	MountAttrNoSuid   = 0x2
@@ -19,7 +16,6 @@ const (
 
 	fsopenCloexec     = 1
 	fsmountCloexec    = 1
-	fsconfigSetFlag   = 0
 	fsconfigSetString = 1
 	fsconfigSetFD     = 5
 	fsconfigCreate    = 6
@@ -27,16 +23,9 @@ const (
 
 // prctl options (linux/prctl.h).
 const (
-	PrSetDumpable    = 4
-	PrSetKeepCaps    = 8
-	PrSetSeccomp     = 22
-	PrCapbsetRead    = 23
 	PrCapbsetDrop    = 24
 	PrSetSecurebits  = 28
 	PrSetNoNewPrivs  = 38
-	PrCapAmbient     = 47
-	AmbientRaise     = 2
-	AmbientClearAll  = 4
 	SecbitNoRoot     = 1 << 0
 	SecbitNoRootLock = 1 << 1
 	SecbitKeepLock   = 1 << 5
@@ -44,12 +33,11 @@ const (
 	SecbitNoRaiseLk  = 1 << 7
 )
 
-// Capabilities that the reaper keeps (linux/capability.h).
+// Capabilities that the init keeps (linux/capability.h).
 const (
 	CapKill   = 5
 	CapSetgid = 6
 	CapSetuid = 7
-	CapLast   = 63
 )
 
 // Resource limits (asm-generic/resource.h).

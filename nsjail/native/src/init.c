@@ -109,7 +109,7 @@ struct msghdr_ {
 };
 struct cmsg_ { size_t len; int level, type; int fd[4]; };
 
-struct reply {              /* reaper to host, fixed size, native byte order */
+struct reply {              /* to the host, fixed size, native byte order */
 	uint8_t kind, step; uint16_t pad; int32_t pid; int32_t status; int32_t err;
 	int64_t utime_us, stime_us, maxrss_kb;
 };

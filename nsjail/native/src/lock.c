@@ -1,6 +1,6 @@
 /* The last filter of a cell: after it, nothing is executed any more.
  *
- *   reaper                      ld.so                       Python
+ *   init                        ld.so                       Python
  *    | filter 1 (package seccomp)
  *    | execve python ------------> | loads this object (ld.so.preload)
  *                                  | lock(): dumpable 0, filter 2
@@ -18,7 +18,7 @@
  *       -Wall -Wextra -Werror -Wl,-z,relro,-z,now,-z,noexecstack,-z,noseparate-code,--build-id=none \
  *       -s -o lock.so lock.c
  *
- * It does not set no_new_privs (the reaper did) and cannot be undone. ld.so
+ * It does not set no_new_privs (the plan did) and cannot be undone. ld.so
  * goes on without a preloaded object that it cannot load, so the host counts
  * the filters (seccomp.Filters) before it sends any code.
  */
