@@ -164,7 +164,9 @@ func othersIn(dir string) (int, error) {
 }
 
 func crowded(t *tree, dir string, others int) *MissingError {
-	return &MissingError{t.controllers[0],
+	return &MissingError{
+		t.controllers[0],
 		fmt.Sprintf("the group %q holds %d other processes and so cannot hand controllers down", dir, others),
-		mendDelegate}
+		mendDelegate,
+	}
 }

@@ -263,9 +263,11 @@ func (h *Host) parentIn(t *tree, parent string, l Limits) (string, error) {
 		}
 		var ok bool
 		if dir, ok = t.mount.below(parent); !ok {
-			return "", &MissingError{t.controllers[0],
+			return "", &MissingError{
+				t.controllers[0],
 				fmt.Sprintf("the group %q is not below %q, which is all that %q shows", parent, t.mount.root, t.mount.point),
-				"name a group that can be seen with --cgroup-parent"}
+				"name a group that can be seen with --cgroup-parent",
+			}
 		}
 	}
 	if t.layout == V1 {

@@ -72,10 +72,14 @@ func TestHosts(t *testing.T) {
 		{"a mount on top of another", `28 23 0:26 / /sys/fs/cgroup rw - cgroup2 cgroup rw
 29 28 0:40 / /sys/fs/cgroup rw - tmpfs tmpfs rw
 `, "0::/a\n", cgroup.V2, map[string]string{"memory": "", "pids": "", "cpu": ""}},
-		{"escapes", "28 23 0:26 / /mnt/a\\040b\\134 rw - cgroup2 cgroup rw\n", "0::/c d\n", cgroup.V2,
-			map[string]string{"memory": `/mnt/a b\/c d`, "pids": `/mnt/a b\/c d`, "cpu": `/mnt/a b\/c d`}},
-		{"removed", "28 23 0:26 / /sys/fs/cgroup rw - cgroup2 cgroup rw\n", "0::/a (deleted)\n", cgroup.V2,
-			map[string]string{"memory": "", "pids": "", "cpu": ""}},
+		{
+			"escapes", "28 23 0:26 / /mnt/a\\040b\\134 rw - cgroup2 cgroup rw\n", "0::/c d\n", cgroup.V2,
+			map[string]string{"memory": `/mnt/a b\/c d`, "pids": `/mnt/a b\/c d`, "cpu": `/mnt/a b\/c d`},
+		},
+		{
+			"removed", "28 23 0:26 / /sys/fs/cgroup rw - cgroup2 cgroup rw\n", "0::/a (deleted)\n", cgroup.V2,
+			map[string]string{"memory": "", "pids": "", "cpu": ""},
+		},
 		{"no cgroups", "22 1 0:20 / /sys rw - sysfs sysfs rw\n", "", cgroup.V2, map[string]string{}},
 	} {
 		t.Run(c.name, func(t *testing.T) {

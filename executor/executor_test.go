@@ -80,13 +80,17 @@ func TestEndings(t *testing.T) {
 		{name: "os._exit of 0", code: "import os; os._exit(0)", verdict: "exit", lost: true},
 		{name: "crash", code: "import ctypes; ctypes.string_at(0)", verdict: "crashed", status: -1, lost: true, signal: "SIGSEGV"},
 		{name: "kill of itself", code: "import os; os.kill(os.getpid(), 9)", verdict: "killed", status: -1, lost: true, signal: "SIGKILL"},
-		{name: "a time-out that ignores the interrupt", timeout: soon, verdict: "timeout", status: -1, lost: true,
-			code: "import signal; signal.signal(2, signal.SIG_IGN)\nwhile True: pass"},
+		{
+			name: "a time-out that ignores the interrupt", timeout: soon, verdict: "timeout", status: -1, lost: true,
+			code: "import signal; signal.signal(2, signal.SIG_IGN)\nwhile True: pass",
+		},
 		{name: "stopped", code: "import os; os.kill(os.getpid(), 19)", timeout: soon, verdict: "timeout", status: -1, lost: true},
 		{name: "a channel that is closed", code: "import os, time; os.closerange(3, 9); time.sleep(60)", verdict: "crashed", status: -1, lost: true},
 		{name: "a child holds the channel", code: "import os, time\nif os.fork() == 0: time.sleep(60)\nos._exit(5)", verdict: "exit", status: 5, lost: true},
-		{name: "out of memory in a child", verdict: "out-of-memory", status: -1, lost: true,
-			code: "import os, mmap\nif os.fork() == 0:\n m = mmap.mmap(-1, 1 << 29)\n for i in range(0, 1 << 29, 4096): m[i] = 1\nos.wait()"},
+		{
+			name: "out of memory in a child", verdict: "out-of-memory", status: -1, lost: true,
+			code: "import os, mmap\nif os.fork() == 0:\n m = mmap.mmap(-1, 1 << 29)\n for i in range(0, 1 << 29, 4096): m[i] = 1\nos.wait()",
+		},
 	} {
 		before := run(t, ex, executor.Request{Code: "kept = 1", SessionID: "table"})
 		if !before.Success {

@@ -162,7 +162,6 @@ func (c *Cell) gone(err error) error {
 	if errors.Is(err, os.ErrClosed) || errors.Is(err, syscall.EPIPE) || errors.Is(err, syscall.ECONNRESET) {
 		return ErrClosed
 	}
-	c.spec.Trace.Mark("group and record gone")
 	return err
 }
 

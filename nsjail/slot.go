@@ -124,9 +124,8 @@ func lockSlot(cells string, n int, create bool) (*slot, error) {
 
 func (s *slot) name() string { return "cellblock-" + strconv.Itoa(s.n) }
 
-// initUID and codeUID are the two host ids.
+// initUID is the first of the two host ids.
 func (s *slot) initUID() int { return idBase + 2*s.n }
-func (s *slot) codeUID() int { return idBase + 2*s.n + 1 }
 
 func (s *slot) write(r record) error {
 	r.Owner = os.Getpid()

@@ -67,8 +67,10 @@ func elfFile(interp string, needed []string, runpath string) string {
 	strAt := interpAt + uint64(len(interp))
 	dynAt := strAt + uint64(str.Len())
 	sectionsAt := dynAt + uint64(dynData.Len())
-	h := elf.Header64{Type: uint16(elf.ET_DYN), Machine: uint16(elf.EM_X86_64), Version: 1, Phoff: header, Shoff: sectionsAt,
-		Ehsize: header, Phentsize: prog, Phnum: 1, Shentsize: section, Shnum: 3, Shstrndx: 1}
+	h := elf.Header64{
+		Type: uint16(elf.ET_DYN), Machine: uint16(elf.EM_X86_64), Version: 1, Phoff: header, Shoff: sectionsAt,
+		Ehsize: header, Phentsize: prog, Phnum: 1, Shentsize: section, Shnum: 3, Shstrndx: 1,
+	}
 	copy(h.Ident[:], "\x7fELF\x02\x01\x01")
 	progType := elf.PT_INTERP
 	if interp == "\x00" {
@@ -76,8 +78,10 @@ func elfFile(interp string, needed []string, runpath string) string {
 	}
 	var out bytes.Buffer
 	for _, v := range []any{
-		h, elf.Prog64{Type: uint32(progType), Off: interpAt, Filesz: uint64(len(interp)), Memsz: uint64(len(interp))},
-		[]byte(interp), str.Bytes(), dynData.Bytes(), elf.Section64{},
+		h,
+		elf.Prog64{Type: uint32(progType), Off: interpAt, Filesz: uint64(len(interp)), Memsz: uint64(len(interp))},
+		[]byte(interp), str.Bytes(), dynData.Bytes(),
+		elf.Section64{},
 		elf.Section64{Type: uint32(elf.SHT_STRTAB), Off: strAt, Size: uint64(str.Len())},
 		elf.Section64{Type: uint32(elf.SHT_DYNAMIC), Off: dynAt, Size: uint64(dynData.Len()), Link: 1, Entsize: 16},
 	} {

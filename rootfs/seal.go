@@ -121,8 +121,10 @@ func (sl *seal) intact(dir string) bool {
 
 // newSeal takes from a manifest how its root is used.
 func newSeal(m *manifest) seal {
-	sl := seal{Root: Root{Python: m.Python, Version: m.Version, Prefix: m.Prefix, Stdlib: m.Stdlib,
-		SysPath: m.SysPath, Packages: m.Packages}}
+	sl := seal{Root: Root{
+		Python: m.Python, Version: m.Version, Prefix: m.Prefix, Stdlib: m.Stdlib,
+		SysPath: m.SysPath, Packages: m.Packages,
+	}}
 	for _, e := range m.Entries {
 		if e.Type == "file" {
 			sl.Files++
@@ -233,8 +235,10 @@ func parseInodes(s string) ([]inode, error) {
 				return nil, err
 			}
 		}
-		files = append(files, inode{path: line, ino: uint64(n[0]), size: n[1], mtime: n[2], ctime: n[3],
-			mode: uint32(n[4]), uid: uint32(n[5])})
+		files = append(files, inode{
+			path: line, ino: uint64(n[0]), size: n[1], mtime: n[2], ctime: n[3],
+			mode: uint32(n[4]), uid: uint32(n[5]),
+		})
 	}
 	return files, nil
 }

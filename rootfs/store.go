@@ -176,8 +176,10 @@ func (s *Store) adopt(plan *Plan, m *manifest, dir string) (string, error) {
 	if err := os.WriteFile(filepath.Join(dir, "manifest.json"), data, 0o444); err != nil {
 		return "", fmt.Errorf("cannot write the manifest of root %s: %w", digest, err)
 	}
-	about := about{Created: time.Now().UTC().Truncate(time.Second), Warnings: plan.Warnings,
-		Host: Origin{Python: plan.Spec.Python, Packages: plan.Spec.Packages, Venv: plan.Spec.Venv}}
+	about := about{
+		Created: time.Now().UTC().Truncate(time.Second), Warnings: plan.Warnings,
+		Host: Origin{Python: plan.Spec.Python, Packages: plan.Spec.Packages, Venv: plan.Spec.Venv},
+	}
 	if err := writeJSON(filepath.Join(dir, "about.json"), about); err != nil {
 		return "", err
 	}

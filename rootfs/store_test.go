@@ -114,22 +114,38 @@ func TestAStartNoticesTampering(t *testing.T) {
 		does, undo func() error
 		says       string
 	}{
-		{"manifest", func() error { change(t, manifest, "["); return nil },
-			func() error { return os.WriteFile(manifest, kept, 0o444) }, "the manifest was changed"},
-		{"manifest gone", func() error { return os.Rename(manifest, manifest+"_") },
-			func() error { return os.Rename(manifest+"_", manifest) }, "the manifest is missing"},
-		{"tree that others can write to", func() error { return os.Chmod(r.Dir, 0o777) },
-			func() error { return os.Chmod(r.Dir, 0o555) }, "1 with another mode"},
-		{"tree of somebody else", func() error { return os.Chown(r.Dir, 12345, 0) },
-			func() error { return os.Chown(r.Dir, 0, 0) }, "1 with another owner"},
-		{"support file", func() error { change(t, filepath.Join(r.Dir, "cellblock/repl.py"), "DEF"); return nil },
-			func() error { change(t, filepath.Join(r.Dir, "cellblock/repl.py"), "def"); return nil }, "1 changed (/cellblock/repl.py)"},
-		{"extra module", func() error { return os.WriteFile(extra, nil, 0o444) },
-			func() error { return os.Remove(extra) }, "1 extra (/usr/lib/python3.11/evil.py)"},
-		{"tree gone", func() error { return os.Rename(r.Dir, r.Dir+"_") },
-			func() error { return os.Rename(r.Dir+"_", r.Dir) }, "missing"},
-		{"store that others can write to", func() error { return os.Chmod(s.dir, 0o775) },
-			func() error { return os.Chmod(s.dir, 0o755) }, "others can write to"},
+		{
+			"manifest", func() error { change(t, manifest, "["); return nil },
+			func() error { return os.WriteFile(manifest, kept, 0o444) }, "the manifest was changed",
+		},
+		{
+			"manifest gone", func() error { return os.Rename(manifest, manifest+"_") },
+			func() error { return os.Rename(manifest+"_", manifest) }, "the manifest is missing",
+		},
+		{
+			"tree that others can write to", func() error { return os.Chmod(r.Dir, 0o777) },
+			func() error { return os.Chmod(r.Dir, 0o555) }, "1 with another mode",
+		},
+		{
+			"tree of somebody else", func() error { return os.Chown(r.Dir, 12345, 0) },
+			func() error { return os.Chown(r.Dir, 0, 0) }, "1 with another owner",
+		},
+		{
+			"support file", func() error { change(t, filepath.Join(r.Dir, "cellblock/repl.py"), "DEF"); return nil },
+			func() error { change(t, filepath.Join(r.Dir, "cellblock/repl.py"), "def"); return nil }, "1 changed (/cellblock/repl.py)",
+		},
+		{
+			"extra module", func() error { return os.WriteFile(extra, nil, 0o444) },
+			func() error { return os.Remove(extra) }, "1 extra (/usr/lib/python3.11/evil.py)",
+		},
+		{
+			"tree gone", func() error { return os.Rename(r.Dir, r.Dir+"_") },
+			func() error { return os.Rename(r.Dir+"_", r.Dir) }, "missing",
+		},
+		{
+			"store that others can write to", func() error { return os.Chmod(s.dir, 0o775) },
+			func() error { return os.Chmod(s.dir, 0o755) }, "others can write to",
+		},
 	} {
 		if err := tt.does(); err != nil {
 			t.Fatal(err)

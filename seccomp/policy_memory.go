@@ -19,7 +19,8 @@ func memory() []Row {
 				{{2, low32 &^ 3, 0}}, // NORMAL RANDOM SEQUENTIAL WILLNEED
 				{{2, low32, 4}},      // DONTNEED
 				{{2, low32 &^ 3, 8}}, // FREE REMOVE DONTFORK DOFORK
-				{{2, low32 &^ 1, 14}}, {{2, low32, 13}},
+				{{2, low32 &^ 1, 14}},
+				{{2, low32, 13}},
 				{{2, low32 &^ 7, 16}},  // DONTDUMP … POPULATE_WRITE
 				{{2, low32 &^ 1, 24}},  // DONTNEED_LOCKED COLLAPSE
 				{{2, low32 &^ 1, 102}}, // GUARD_INSTALL GUARD_REMOVE

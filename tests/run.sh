@@ -10,7 +10,7 @@ cd "$(dirname "$0")/.."
 step() { printf '\n== %s\n' "$*"; }
 
 step "unit and integration"
-go test -p 1 -timeout 20m ./...
+CELLBLOCK_BIN="$PWD/bin/cellblock" go test -p 1 -timeout 20m ./...
 
 step "the same with the race detector, shorter"
 go test -p 1 -race -short -timeout 20m ./cgroup ./nsjail/... ./internal/... ./executor ./validator

@@ -47,10 +47,14 @@ func TestErrorsOfTheParser(t *testing.T) {
 		want Issue
 	}{
 		{ParseError{"SyntaxError", "invalid syntax", 3, 7}, Issue{"Syntax error: invalid syntax", 3, 7, KindSyntax, ""}},
-		{ParseError{"ValueError", "source code string cannot contain null bytes", 0, 0},
-			Issue{"Syntax error: source code string cannot contain null bytes", 0, 0, KindSyntax, ""}},
-		{ParseError{"RecursionError", "maximum recursion depth exceeded", 0, 0},
-			Issue{"Cannot be parsed: RecursionError: maximum recursion depth exceeded", 0, 0, KindUnparsable, ""}},
+		{
+			ParseError{"ValueError", "source code string cannot contain null bytes", 0, 0},
+			Issue{"Syntax error: source code string cannot contain null bytes", 0, 0, KindSyntax, ""},
+		},
+		{
+			ParseError{"RecursionError", "maximum recursion depth exceeded", 0, 0},
+			Issue{"Cannot be parsed: RecursionError: maximum recursion depth exceeded", 0, 0, KindUnparsable, ""},
+		},
 		{ParseError{"MemoryError", "", 0, 0}, Issue{"Cannot be parsed: MemoryError", 0, 0, KindUnparsable, ""}},
 	} {
 		got := Judge(Facts{Error: &c.err}, nil)
@@ -112,9 +116,13 @@ func TestAliasesEnd(t *testing.T) {
 func TestColumnsInCharacters(t *testing.T) {
 	code := []byte("\ufeffä = 1; x\r日本 = 2\r\n# \x0c\u2028\né; x\nplain")
 	issues := []Issue{
-		{Line: 1, Column: 9, Kind: KindCall}, {Line: 2, Column: 7, Kind: KindCall},
-		{Line: 4, Column: 5, Kind: KindCall}, {Line: 4, Column: 5, Kind: KindSyntax},
-		{Line: 5, Column: 3, Kind: KindCall}, {Line: 5, Column: 99, Kind: KindCall}, {Line: 99, Column: 2, Kind: KindCall},
+		{Line: 1, Column: 9, Kind: KindCall},
+		{Line: 2, Column: 7, Kind: KindCall},
+		{Line: 4, Column: 5, Kind: KindCall},
+		{Line: 4, Column: 5, Kind: KindSyntax},
+		{Line: 5, Column: 3, Kind: KindCall},
+		{Line: 5, Column: 99, Kind: KindCall},
+		{Line: 99, Column: 2, Kind: KindCall},
 	}
 	inCharacters(code, issues)
 	var got []int

@@ -112,7 +112,7 @@ func TestRunMistakes(t *testing.T) {
 		{"--timeout soon a.py", `--timeout "soon": it is no time`},
 		{"--memory 4M a.py", `--memory "4M": it is 4M, and must be at least 32M`},
 		{"--cpus 0 a.py", `--cpus "0": it must be at least 0.01`},
-		{"--pids 1 a.py", `--pids "1": it must be at least 2`},
+		{"--pids 1 a.py", `--pids "1": it must be at least 8`},
 		{"--pids 2.5 a.py", `it is no whole number`},
 		{"--workspace-size 1 a.py", "must be at least 64K"},
 		{"--max-output lots a.py", "it is no size"},

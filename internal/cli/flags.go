@@ -49,7 +49,7 @@ func (f *cellFlags) addLimits(fs *pflag.FlagSet, timeout time.Duration) {
 	fs.Var(durationValue{&f.cpuTime}, "cpu-time", "stop an execution after this CPU `TIME` (default: no limit of its own)")
 	fs.Var(sizeValue{&f.memory, leastMemory}, "memory", "limit memory to `SIZE`; files in the workspace and in /tmp count too")
 	fs.Var(numberValue{&f.cpus, 0.01, false}, "cpus", "limit the speed to `N` cores, such as 0.5")
-	fs.Var(numberValue{&f.pids, 2, true}, "pids", "limit processes and threads to `N`")
+	fs.Var(numberValue{&f.pids, executor.MinPIDs, true}, "pids", "limit processes and threads to `N`")
 	fs.Var(sizeValue{&f.workspace, 64 << 10}, "workspace-size", "limit the workspace's files to `SIZE`")
 	fs.Var(envValue{&f.env}, "env", "set an environment variable, `NAME=VALUE`; may be repeated")
 }

@@ -57,7 +57,7 @@ def skip_tracker(module):
     """Keeps multiprocessing from starting the program that removes shared memory after a crash: a cell
     starts none, and takes /dev/shm with it when it ends."""
     module.ResourceTracker.ensure_running = lambda self: None
-    module.ResourceTracker._send = lambda self, command, name: None
+    module.ResourceTracker._send = lambda self, command, name, kind: None
 
 
 # What is done to a module when something imports it, so that nobody pays for it before.

@@ -156,9 +156,15 @@ func encodeRequest(seq uint64, r Request) ([]byte, error) {
 		set  bool
 		flag uint32
 	}{
-		{r.Script, flagScript}, {r.Fresh, flagFresh}, {r.Preload, flagPreload}, {r.Finish, flagFinish},
-		{r.ShowTraceback, flagShow}, {r.Save, flagSave}, {r.NoNamespace, flagQuiet},
-		{r.Stdin != nil, flagStdinData}, {r.LiveStdin, flagStdinLive},
+		{r.Script, flagScript},
+		{r.Fresh, flagFresh},
+		{r.Preload, flagPreload},
+		{r.Finish, flagFinish},
+		{r.ShowTraceback, flagShow},
+		{r.Save, flagSave},
+		{r.NoNamespace, flagQuiet},
+		{r.Stdin != nil, flagStdinData},
+		{r.LiveStdin, flagStdinLive},
 	} {
 		if f.set {
 			flags |= f.flag
@@ -236,7 +242,7 @@ func decodeClaims(data []byte) (claims, error) {
 	}
 	var c claims
 	if err := json.Unmarshal(data, &c); err != nil {
-		return claims{}, fmt.Errorf("%w: %v", ErrProtocol, err)
+		return claims{}, fmt.Errorf("%w: %w", ErrProtocol, err)
 	}
 	return c, nil
 }

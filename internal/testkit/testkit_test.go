@@ -13,8 +13,13 @@ func TestAtLeast(t *testing.T) {
 		have, least string
 		want        bool
 	}{
-		{"3.11", "3.11", true}, {"3.11", "3.9", true}, {"3.9", "3.11", false}, {"3.13", "", true},
-		{"6.18.44-custom", "6.12", true}, {"6.1.0-13-amd64", "6.12", false}, {"7.0-rc1", "6.18", true},
+		{"3.11", "3.11", true},
+		{"3.11", "3.9", true},
+		{"3.9", "3.11", false},
+		{"3.13", "", true},
+		{"6.18.44-custom", "6.12", true},
+		{"6.1.0-13-amd64", "6.12", false},
+		{"7.0-rc1", "6.18", true},
 	} {
 		if got := atLeast(c.have, c.least); got != c.want {
 			t.Errorf("atLeast(%q, %q) = %v", c.have, c.least, got)

@@ -100,8 +100,12 @@ func TestRaceInTheFolder(t *testing.T) {
 	outside.write(t, "sub/canary", "alive")
 	before := outside.names(t)
 	changes := []Change{
-		{"dir/canary", 0, Created}, {"dir/sub/canary", 0, Created}, {"dir/sub/new/deep", 0, Created}, {"file", 0, Created},
-		{"dir/gone", 0, Deleted}, {"dir/sub/gone", 0, Deleted},
+		{"dir/canary", 0, Created},
+		{"dir/sub/canary", 0, Created},
+		{"dir/sub/new/deep", 0, Created},
+		{"file", 0, Created},
+		{"dir/gone", 0, Deleted},
+		{"dir/sub/gone", 0, Deleted},
 	}
 	for _, c := range changes {
 		p.write(t, c.Path, "from the cell")

@@ -188,9 +188,22 @@ func TestStaysInside(t *testing.T) {
 		path, to string
 		want     bool
 	}{
-		{"l", "a", true}, {"l", "a/b", true}, {"l", "./a", true}, {"d/l", "../a", true}, {"d/l", "..", true}, {"d/e/l", "../../a", true},
-		{"l", ".", true}, {"l", "/a", false}, {"l", "", false}, {"l", "..", false}, {"l", "../a", false}, {"d/l", "../../a", false},
-		{"d/l", "a/../../x", false}, {"l", "a/..", false}, {"d/l", "./../a", true}, {"l", "..a", true},
+		{"l", "a", true},
+		{"l", "a/b", true},
+		{"l", "./a", true},
+		{"d/l", "../a", true},
+		{"d/l", "..", true},
+		{"d/e/l", "../../a", true},
+		{"l", ".", true},
+		{"l", "/a", false},
+		{"l", "", false},
+		{"l", "..", false},
+		{"l", "../a", false},
+		{"d/l", "../../a", false},
+		{"d/l", "a/../../x", false},
+		{"l", "a/..", false},
+		{"d/l", "./../a", true},
+		{"l", "..a", true},
 	} {
 		if got := staysInside(c.path, c.to); got != c.want {
 			t.Errorf("staysInside(%q, %q) = %t", c.path, c.to, got)

@@ -15,10 +15,14 @@ type reason struct {
 }
 
 var (
-	programs = &reason{"program", "it starts another program, and a cell runs none",
-		regexp.MustCompile(`PermissionError: \[Errno 1\] Operation not permitted: '`)}
-	sockets = &reason{"socket", "it opens a socket, and a cell has no network and no named sockets",
-		regexp.MustCompile(`Address family not supported by protocol`)}
+	programs = &reason{
+		"program", "it starts another program, and a cell runs none",
+		regexp.MustCompile(`PermissionError: \[Errno 1\] Operation not permitted: '`),
+	}
+	sockets = &reason{
+		"socket", "it opens a socket, and a cell has no network and no named sockets",
+		regexp.MustCompile(`Address family not supported by protocol`),
+	}
 )
 
 // reasons in the order of the summary.

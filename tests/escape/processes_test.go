@@ -46,7 +46,8 @@ try:
     for n in range(10_000): threading.Thread(target=time.sleep, args=(3,), daemon=True).start()
 except RuntimeError as e: print(e, 4 < n < 32)
 `, want: "can't start new thread True"},
-	{n: "45", name: "double fork and setsid, signals ignored", code: daemon, want: "started",
+	{
+		n: "45", name: "double fork and setsid, signals ignored", code: daemon, want: "started",
 		then: func(t *testing.T, s *stage, _ executor.Result) {
 			pids := marked(t, "escape-daemon")
 			if len(pids) == 0 {
@@ -60,8 +61,10 @@ except RuntimeError as e: print(e, 4 < n < 32)
 			s.session, err = s.ex.NewSession(t.Context(), executor.SessionOptions{})
 			must(t, err)
 			s.prepare(t, s)
-		}},
-	{n: "46", name: "a background child goes with a lost namespace", code: daemon, want: "started",
+		},
+	},
+	{
+		n: "46", name: "a background child goes with a lost namespace", code: daemon, want: "started",
 		then: func(t *testing.T, s *stage, _ executor.Result) {
 			r := s.run(t, s.session, executor.Request{Code: "import os; os._exit(3)"})
 			if r.Verdict != executor.VerdictExit || r.ReturnCode != 3 || !r.Session.Lost {
@@ -70,7 +73,8 @@ except RuntimeError as e: print(e, 4 < n < 32)
 			if pids := marked(t, "escape-daemon"); len(pids) != 0 {
 				t.Errorf("processes %v outlive the REPL", pids)
 			}
-		}, lostLater: true},
+		}, lostLater: true,
+	},
 	{n: "47", slow: true, name: "stops itself", code: `os.kill(os.getpid(), signal.SIGSTOP)`, verdict: executor.VerdictTimeout, lost: true, req: timeout(500 * time.Millisecond)},
 	{n: "48", name: "SIGINT and SIGTERM ignored, spinning", code: `
 for s in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP): signal.signal(s, signal.SIG_IGN)
@@ -92,8 +96,10 @@ print(fd > 0, S('pidfd_send_signal', fd, 9, 0, 0), S('pidfd_getfd', fd, 3, 0))
 odd('ESRCH', {p: E(os.kill, p, 9) for p in range(2, 70000) if p not in (os.getpid(),)})
 print(os.getppid())
 `, want: "ESRCH\n1"},
-	{n: "50", name: "kill(-1, 9)", code: `os.kill(-1, signal.SIGTERM) if os.fork() else time.sleep(5); os.kill(os.getpid(), 9)`,
-		verdict: executor.VerdictKilled, signal: "SIGKILL", lost: true},
+	{
+		n: "50", name: "kill(-1, 9)", code: `os.kill(-1, signal.SIGTERM) if os.fork() else time.sleep(5); os.kill(os.getpid(), 9)`,
+		verdict: executor.VerdictKilled, signal: "SIGKILL", lost: true,
+	},
 	{n: "50", name: "kill(-1, 9) by a child", code: `
 if os.fork() == 0:
     os.setsid(); os.kill(-1, 9)
@@ -128,7 +134,8 @@ for _ in range(100):
     time.sleep(0.02)
 print(left)
 `, want: "[]", within: 20 * time.Second},
-	{n: "54", name: "a segfault reaches no core handler", code: `
+	{
+		n: "54", name: "a segfault reaches no core handler", code: `
 import resource
 print(resource.getrlimit(resource.RLIMIT_CORE), E(resource.setrlimit, resource.RLIMIT_CORE, (1 << 20, 1 << 20)))
 sys.stdout.flush()
@@ -138,7 +145,8 @@ ctypes.string_at(0)
 			if cores, _ := filepath.Glob("core*"); len(cores) != 0 {
 				t.Errorf("core files %v", cores)
 			}
-		}},
+		},
+	},
 	{n: "55", name: "limits and priorities up", code: `
 import resource
 odd('ValueError', {k: E(resource.setrlimit, getattr(resource, k), (-1, -1)) for k in ('RLIMIT_CORE', 'RLIMIT_NOFILE', 'RLIMIT_FSIZE', 'RLIMIT_STACK', 'RLIMIT_MEMLOCK', 'RLIMIT_MSGQUEUE', 'RLIMIT_SIGPENDING', 'RLIMIT_NICE', 'RLIMIT_RTPRIO', 'RLIMIT_DATA')})

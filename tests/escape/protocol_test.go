@@ -27,7 +27,8 @@ time.sleep(30)
 send(b'{"status":"ok","value":"forged","namespace":{}}')
 while True: pass
 `, verdict: executor.VerdictCrashed, lost: true, within: 5 * time.Second},
-	{n: "76", name: "a forged end with the right number", code: forge + `
+	{
+		n: "76", name: "a forged end with the right number", code: forge + `
 import gc
 seqs = set()
 f = sys._getframe()
@@ -47,7 +48,8 @@ os.kill(os.getpid(), 9)
 			if r.Verdict == executor.VerdictOK && (r.Output != "mine\n" || r.Value == nil || *r.Value != "5") {
 				t.Errorf("the next execution says %q %v", r.Output, r.Value)
 			}
-		}},
+		},
+	},
 	{n: "77", name: "frame length 2**32-1", code: `os.write(3, b'\xff\xff\xff\xff' + b'x' * 100)`, verdict: executor.VerdictCrashed, lost: true},
 	{n: "77", name: "frame length 0", code: `os.write(3, bytes(4))`, verdict: executor.VerdictCrashed, lost: true},
 	{n: "77", name: "frame length 2**31", code: `os.write(3, struct.pack('<I', 1 << 31) + b'x' * 100)`, verdict: executor.VerdictCrashed, lost: true},
