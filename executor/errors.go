@@ -44,6 +44,9 @@ func (r Request) check() error {
 	if r.StageName != "" && !isName(r.StageName, "_-") {
 		return &InvalidError{"stage name", r.StageName, "1 to 64 of A-Z a-z 0-9 _ -"}
 	}
+	if r.Validate && r.Module != "" {
+		return &InvalidError{"module", r.Module, "the validator looks at source, and a module is found only inside the cell"}
+	}
 	if r.Timeout < 0 {
 		return &InvalidError{"timeout", r.Timeout.String(), "it must not be negative"}
 	}

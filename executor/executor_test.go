@@ -384,6 +384,7 @@ func TestBadRequests(t *testing.T) {
 		"input outside":       {InputFiles: map[string]string{"/etc/hostname": "../a"}},
 		"no such directory":   {Dirs: []executor.Dir{{Host: "/nonexistent"}}},
 		"negative timeout":    {Timeout: -1},
+		"validated module":    {Module: "this", Validate: true},
 	} {
 		r.Code = "1"
 		var invalid *executor.InvalidError
@@ -421,5 +422,33 @@ func TestOneShotKeepsFiles(t *testing.T) {
 	r := run(t, ex, executor.Request{SessionID: "1", Code: "print(open('f').read(), 'x' in globals())"})
 	if r.Output != "kept False\n" {
 		t.Errorf("output %q: %s", r.Output, errorText(r))
+	}
+}
+
+// What is shared read-only is bound when the cell is built, and never later.
+func TestLateReadOnlyDir(t *testing.T) {
+	ex := newExecutor(t, executor.Config{})
+	run(t, ex, executor.Request{SessionID: "d", Code: "1"})
+	var invalid *executor.InvalidError
+	_, err := ex.Execute(context.Background(), executor.Request{SessionID: "d", Code: "1", Dirs: []executor.Dir{{Host: t.TempDir(), Name: "x", ReadOnly: true}}})
+	if !errors.As(err, &invalid) {
+		t.Errorf("a late read-only directory: %v", err)
+	}
+}
+
+// A peak that the kernel cannot reset is named as one of the cell's life; one
+// that it can is that of the execution alone.
+func TestPeaks(t *testing.T) {
+	ex := newExecutor(t, executor.Config{})
+	big := run(t, ex, executor.Request{SessionID: "u", Code: "b = bytearray(100 << 20); del b"})
+	small := run(t, ex, executor.Request{SessionID: "u", Code: "1"})
+	if !slices.Contains(small.Usage.LifetimePeaks, "processes_peak") {
+		t.Errorf("peaks of the whole life: %v", small.Usage.LifetimePeaks)
+	}
+	if big.Usage.MemoryPeakBytes < 100<<20 {
+		t.Errorf("100 MiB peaked at %d", big.Usage.MemoryPeakBytes)
+	}
+	if reset := !slices.Contains(small.Usage.LifetimePeaks, "memory_peak_bytes"); reset == (small.Usage.MemoryPeakBytes >= 100<<20) {
+		t.Errorf("the peak afterwards is %d, with %v of the whole life", small.Usage.MemoryPeakBytes, small.Usage.LifetimePeaks)
 	}
 }
