@@ -22,7 +22,7 @@ func TestRootfsOfAnEmptyStore(t *testing.T) {
 		{"verify nope", 125, `no such root: "nope"`},
 		{"remove nope", 125, `no such root: "nope"`},
 		{"build --with a/b", 2, `"a/b" is not the name of a package`},
-		{"build --python /nope", 125, `there is no Python at "/nope"`},
+		{"build --python /nonexistent/python3", 125, `there is no Python at "/nonexistent/python3"`},
 	}
 	for _, tt := range tests {
 		status, out, _, err := runWith(t, "", append([]string{"rootfs"}, strings.Fields(tt.args)...)...)
