@@ -2,6 +2,7 @@ package executor
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"path/filepath"
 
@@ -77,6 +78,13 @@ func (s *Session) collect(dirs []Dir) ([]*workspace.Tree, error) {
 			return trees, &InvalidError{"directory", d.Host, err.Error()}
 		}
 		trees = append(trees, tree)
+		for _, skipped := range tree.Skipped {
+			// Links and special files are never copied, which api.md says; a
+			// file that is missing for another reason would be half of the data.
+			if !skipped.NotAFile() {
+				return trees, &InvalidError{"directory", d.Host, fmt.Sprintf("%s cannot be copied: %s", workspace.Quote(skipped.Path), skipped.Why)}
+			}
+		}
 		s.mirror.Queue(tree.Uploads, tree.Dirs)
 		s.note(d)
 	}

@@ -39,9 +39,9 @@ func New(cfg Config) (*Executor, error) {
 	if err != nil {
 		return nil, &InvalidError{"layer", strings.Join(cfg.Without, ","), err.Error()}
 	}
-	if _, err := nsjail.Sweep(cfg.RuntimeDir); err != nil {
-		return nil, fmt.Errorf("cannot remove what earlier cells left behind: %w", err)
-	}
+	// What cannot be swept is in nobody's way: new cells take other numbers,
+	// and the next sweep tries again.
+	_, _ = nsjail.Sweep(cfg.RuntimeDir)
 	e := &Executor{cfg: cfg, without: without, sessions: map[*Session]bool{}}
 	e.parser = validator.NewResident(e.startParser)
 	e.checker = validator.New(e.parser)

@@ -452,3 +452,27 @@ func TestPeaks(t *testing.T) {
 		t.Errorf("the peak afterwards is %d, with %v of the whole life", small.Usage.MemoryPeakBytes, small.Usage.LifetimePeaks)
 	}
 }
+
+// Code that stops or kills the process which writes files into its workspace
+// loses its namespace, and the files arrive.
+func TestWriterUnderAttack(t *testing.T) {
+	base := t.TempDir()
+	ex := newExecutor(t, executor.Config{ExecutionBaseDir: base})
+	run(t, ex, executor.Request{SessionID: "w", Code: `
+import os, signal
+if os.fork() == 0:
+    me = os.getpid()
+    while True:
+        for p in range(me + 1, me + 60):
+            try: os.kill(p, signal.SIGKILL)
+            except OSError: pass`})
+	for i := range 20 {
+		if err := os.WriteFile(filepath.Join(base, "w", fmt.Sprint("f", i)), make([]byte, 1<<20), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r := run(t, ex, executor.Request{SessionID: "w", Code: "import os; print(len([n for n in os.listdir('.') if n[0] == 'f']))"})
+	if r.Output != "20\n" || !r.Session.Lost {
+		t.Errorf("output %q, lost %t, %s", r.Output, r.Session.Lost, errorText(r))
+	}
+}

@@ -18,12 +18,14 @@ type hintRow struct {
 var hints = sync.OnceValue(func() []hintRow {
 	return []hintRow{
 		{"ModuleNotFoundError", regexp.MustCompile(`No module named '(pip|ensurepip|venv)'`), "Packages cannot be installed inside the sandbox: name them when the root is built (--with NAME, or --venv DIR)."},
-		{"ModuleNotFoundError", regexp.MustCompile(`No module named`), "The module is not in the sandbox's root: add it with --with NAME (installed on the host) or --venv DIR."},
+		{"ModuleNotFoundError", regexp.MustCompile(`No module named`), "The module is not in the sandbox: a package comes with --with NAME (installed on the host) or --venv DIR, a file of your own with --file or --dir."},
 		{"", regexp.MustCompile(`Address family not supported|URLError|gaierror|name resolution|NameResolution`), "The sandbox has no network: give the data as files (--file, input_files)."},
 		{"PermissionError", regexp.MustCompile(`subprocess\.py|popen_spawn|\bos\.(exec|spawn|popen|posix_spawn)`), "The sandbox starts no other programs (no subprocess, os.system, multiprocessing spawn): do it in Python, or with multiprocessing's fork."},
 		{"OSError", regexp.MustCompile(`\[Errno 28\]|No space left`), "The workspace is full: raise --workspace-size, or delete files."},
 		{"OSError", regexp.MustCompile(`\[Errno 27\]|File too large`), "A file in the workspace can be as large as the workspace: raise --workspace-size."},
 		{"OSError", regexp.MustCompile(`\[Errno 30\]|Read-only file system`), "Only the workspace (the working directory) and /tmp can be written to."},
+		{"FileNotFoundError", regexp.MustCompile(`\[Errno 2\]`), "The sandbox sees no files of the host: give them with --file or --dir (input_files)."},
+		{"EOFError", regexp.MustCompile(`EOF when reading a line`), "The program has no input: hand it over with --stdin (Request.Stdin)."},
 		{"MemoryError", nil, "The session's memory limit was reached: raise it with --memory, or work in smaller pieces."},
 		{"RuntimeError", regexp.MustCompile(`can't start new thread`), "The session's limit of processes and threads was reached: raise it with --pids."},
 		{"BlockingIOError", regexp.MustCompile(`\[Errno 11\]`), "The session's limit of processes and threads was reached: raise it with --pids."},

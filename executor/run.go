@@ -37,6 +37,9 @@ func (s *Session) Execute(ctx context.Context, r Request) (Result, error) {
 	if err := r.check(); err != nil {
 		return Result{}, err
 	}
+	if (r.CPUTime != 0 || s.ex.cfg.CPUTime != 0) && slices.Contains(s.ex.without, nsjail.LayerCgroup) {
+		return Result{}, &InvalidError{"CPU time", r.CPUTime.String(), "it is measured by the layer cgroup, which is left out"}
+	}
 	if err := s.take(ctx); err != nil {
 		return Result{}, err
 	}
@@ -51,13 +54,11 @@ func (s *Session) Execute(ctx context.Context, r Request) (Result, error) {
 	if err != nil {
 		return Result{}, err
 	}
-	trees, err := s.bringIn(ctx, r)
-	for _, t := range trees {
-		defer t.Close()
-	}
+	stuck, err := s.bringIn(ctx, r)
 	if err != nil {
 		return Result{}, err
 	}
+	lost = lost || stuck
 	s.execution++
 	run := s.newRun(r)
 	run.lostBefore = lost
@@ -382,19 +383,42 @@ func (x *run) cpuUsed() time.Duration {
 	return used - x.before
 }
 
-// bringIn puts the request's files where the code finds them.
-func (s *Session) bringIn(ctx context.Context, r Request) ([]*workspace.Tree, error) {
+// pushTime bounds the writing of files into a workspace, which a process of
+// the cell does as the code's own user: what an earlier execution left running
+// can stop that process, though not for longer than this.
+const pushTime = 20 * time.Second
+
+// bringIn puts the request's files where the code finds them. When that hangs,
+// all code is killed and it is tried again: lost says that this happened.
+func (s *Session) bringIn(ctx context.Context, r Request) (lost bool, err error) {
 	for _, host := range slices.Sorted(maps.Keys(r.InputFiles)) {
 		if err := s.mirror.Place(ctx, host, r.InputFiles[host]); err != nil {
-			return nil, &InvalidError{"input file", host, err.Error()}
+			return false, &InvalidError{"input file", host, err.Error()}
 		}
 	}
 	trees, err := s.collect(append(append([]Dir{}, s.options.Dirs...), r.Dirs...))
-	if err != nil {
-		return trees, err
+	for _, t := range trees {
+		defer t.Close()
 	}
-	_, err = s.mirror.Push(ctx, s.cell)
-	return trees, err
+	if err != nil {
+		return false, err
+	}
+	err = s.push(ctx)
+	if err == nil || ctx.Err() != nil || s.execution == 0 {
+		return false, err
+	}
+	s.endREPL()
+	if _, err := s.ready(ctx, nil); err != nil {
+		return true, err
+	}
+	return true, s.push(ctx)
+}
+
+func (s *Session) push(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, pushTime)
+	defer cancel()
+	_, err := s.mirror.Push(ctx, s.cell)
+	return err
 }
 
 // bringOut carries what the code did to its files to the host.

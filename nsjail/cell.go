@@ -97,11 +97,11 @@ func (c *Cell) listen() {
 		case 's', 'j':
 			// Registered here, before an exit can be read, so that none is lost.
 			if a.errno == 0 && a.pid > 0 {
-				c.exit(a.pid)
+				c.expect(a.pid)
 			}
 			c.reply <- a
 		case 'x':
-			c.exit(a.pid) <- Exit{syscall.WaitStatus(a.status), a.cpu}
+			c.tell(a.pid, Exit{syscall.WaitStatus(a.status), a.cpu})
 		case 'k':
 			c.mu.Lock()
 			if c.killed != nil {
@@ -113,16 +113,31 @@ func (c *Cell) listen() {
 	}
 }
 
-// exit is where the end of a process is told.
+// expect makes a place for the end of a process, a fresh one: an earlier
+// process may have had the number.
+func (c *Cell) expect(pid int32) {
+	c.mu.Lock()
+	c.exits[pid] = make(chan Exit, 1)
+	c.mu.Unlock()
+}
+
+// tell puts the end of a process in its place. Where nobody waits any more it
+// is dropped; the listener never blocks.
+func (c *Cell) tell(pid int32, e Exit) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	select {
+	case c.exits[pid] <- e:
+	default:
+	}
+}
+
+// exit is where the end of a process is told; nil, which never is ready, for
+// one that nobody expects.
 func (c *Cell) exit(pid int32) chan Exit {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	ch := c.exits[pid]
-	if ch == nil {
-		ch = make(chan Exit, 1)
-		c.exits[pid] = ch
-	}
-	return ch
+	return c.exits[pid]
 }
 
 func (c *Cell) forget(pid int32) {
@@ -263,10 +278,11 @@ func (c *Cell) job(ctx context.Context, kind byte, path string, mode uint32, siz
 	if a.errno != 0 {
 		return nil, os.NewSyscallError("fork", syscall.Errno(a.errno))
 	}
+	exit := c.exit(a.pid)
 	return func() error {
 		defer c.forget(a.pid)
 		select {
-		case e := <-c.exit(a.pid):
+		case e := <-exit:
 			if e.Status.Signaled() {
 				return fmt.Errorf("the writer was ended by %s", e.Status.Signal())
 			}

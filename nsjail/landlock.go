@@ -51,7 +51,7 @@ func landlock(p *program, abi int) {
 		{"/tmp", scratch},
 		{"/dev/shm", scratch},
 		{"/dev", llReadFile | llReadDir | llWriteFile | handled&(llTruncate|llIoctlDev)},
-		{"/proc", llReadFile | llReadDir | llWriteFile | handled&llTruncate},
+		{"/proc", llReadFile | llReadDir},
 	} {
 		const oPath = 0x200000
 		fd := p.open(syscall.SYS_OPENAT, sys.AtFDCWD, rule.path, oPath|syscall.O_CLOEXEC, 0)

@@ -252,7 +252,7 @@ func (c *Cell) wantedMounts() map[string]wantedMount {
 		"/workspace": {fstype: "tmpfs", options: scratch, super: []string{size(c.spec.WorkspaceBytes), fmt.Sprintf("nr_inodes=%d", c.spec.WorkspaceFiles)}},
 		"/tmp":       {fstype: "tmpfs", options: scratch, super: []string{size(c.spec.TmpBytes)}},
 		"/dev/shm":   {fstype: "tmpfs", options: scratch, super: []string{size(c.spec.TmpBytes)}},
-		"/proc":      {fstype: "proc", options: scratch, super: []string{"subset=pid"}},
+		"/proc":      {fstype: "proc", options: "nodev,noexec,nosuid,ro", super: []string{"subset=pid"}},
 	}
 	if c.host.rootless || !c.host.mknod {
 		for _, d := range mount.Devices {

@@ -122,7 +122,7 @@ func (c *Cell) receive(ctx context.Context, p *Process) (_ *Process, err error) 
 		return nil, hostStep("start-repl", err)
 	}
 	p.inner = a.pid
-	go p.watch()
+	go p.watch(c.exit(a.pid))
 	return p, nil
 }
 
@@ -151,10 +151,10 @@ func (p *Process) WidenStack() error {
 	return err
 }
 
-func (p *Process) watch() {
+func (p *Process) watch(exit <-chan Exit) {
 	defer close(p.ended)
 	select {
-	case p.status = <-p.cell.exit(p.inner):
+	case p.status = <-exit:
 	case <-p.cell.ended:
 		// The kernel killed it with its cell.
 		p.status = Exit{Status: syscall.WaitStatus(syscall.SIGKILL)}

@@ -31,9 +31,8 @@ type slot struct {
 
 // record is the content of a slot's file.
 type record struct {
-	Owner   int      `json:"owner"` // process id, for people
-	Groups  []string `json:"groups,omitempty"`
-	Folders []string `json:"folders,omitempty"`
+	Owner  int      `json:"owner"` // process id, for people
+	Groups []string `json:"groups,omitempty"`
 }
 
 // RuntimeDir is where the records of living cells are: /run/cellblock for
@@ -161,16 +160,12 @@ func (s *slot) sweep() error {
 	if err := cgroup.RemovePaths(r.Groups); err != nil {
 		return err
 	}
-	for _, folder := range r.Folders {
-		if err := os.RemoveAll(folder); err != nil {
-			return err
-		}
-	}
 	return s.file.Truncate(0)
 }
 
-// Sweep removes what cells of owners that no longer live left behind: groups
-// and temporary folders. It returns how many cells that were.
+// Sweep removes what cells of owners that no longer live left behind: their
+// groups. It returns how many cells that were; an error tells of records that
+// it had to leave, for the next sweep.
 func Sweep(runtimeDir string) (int, error) {
 	cells, err := openRuntimeDir(runtimeDir)
 	if err != nil {

@@ -168,8 +168,15 @@ func start(ctx context.Context, spec Spec, behind func(*Cell) error) (_ *Cell, e
 	return c, nil
 }
 
+// maxInputs bounds the descriptors that are passed: their numbers have two
+// digits in the init's argv.
+const maxInputs = 64
+
 // admit refuses what cannot be enforced unless the caller named it.
 func admit(s Spec, l layout) error {
+	if len(s.Inputs) > maxInputs {
+		return hostStep("inputs", fmt.Errorf("%d directories and files are to be shared read-only, more than %d: put them into one directory", len(s.Inputs), maxInputs))
+	}
 	if l.landlock == 0 && !s.without(LayerLandlock) {
 		return &MissingError{LayerLandlock, "the kernel has no Landlock, or it is not enabled", "boot with lsm=landlock,…"}
 	}

@@ -223,7 +223,7 @@ func fileSystem(p *program, fstype string, options [][2]string, attr uint64) hel
 // newProc makes a proc of the calling process's PID namespace that shows
 // processes only.
 func newProc(p *program) held {
-	return fileSystem(p, "proc", weakenProc([][2]string{{"subset", "pid"}}), mount.Scratch)
+	return fileSystem(p, "proc", weakenProc([][2]string{{"subset", "pid"}}), mount.Scratch|sys.MountAttrReadOnly)
 }
 
 // rootlessDev is mount.Dev where nodes cannot be made: files to bind them on.

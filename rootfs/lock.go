@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"syscall"
+	"time"
 
 	"github.com/cellblock/cellblock/internal/sys"
 )
@@ -28,8 +29,11 @@ func (r *Root) Hold() (release func(), err error) {
 	return func() { f.Close() }, nil
 }
 
-// lockRoot locks a root's directory: shared by its users, which wait for a
-// removal that has begun to end, or exclusively, without waiting.
+// holdWait is how long a user of a root waits for a removal that has begun.
+const holdWait = 10 * time.Second
+
+// lockRoot locks a root's directory: shared by its users, which wait a while
+// for a removal that has begun to end, or exclusively, without waiting.
 func lockRoot(dir string, how int) (*os.File, error) {
 	f, err := os.Open(dir)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -38,10 +42,12 @@ func lockRoot(dir string, how int) (*os.File, error) {
 	if err != nil {
 		return nil, fmt.Errorf("cannot lock root %s: %w", filepath.Base(dir), err)
 	}
-	if how == exclusive {
-		how |= syscall.LOCK_NB
+	err = sys.Flock(int(f.Fd()), how|syscall.LOCK_NB)
+	for began := time.Now(); how == shared && errors.Is(err, syscall.EWOULDBLOCK) && time.Since(began) < holdWait; {
+		time.Sleep(10 * time.Millisecond) // flock has no time limit of its own
+		err = sys.Flock(int(f.Fd()), how|syscall.LOCK_NB)
 	}
-	if err := sys.Flock(int(f.Fd()), how); err != nil {
+	if err != nil {
 		f.Close()
 		if errors.Is(err, syscall.EWOULDBLOCK) {
 			return nil, fmt.Errorf("%w: %s", ErrInUse, filepath.Base(dir))

@@ -201,10 +201,12 @@ func (s *Store) prepare() error {
 		p := s.path(dir)
 		_, err := os.Lstat(p)
 		if errors.Is(err, fs.ErrNotExist) {
-			// Cells go through these directories, whatever the umask is.
-			if err = os.MkdirAll(p, 0o755); err == nil {
-				err = os.Chmod(p, 0o755)
-			}
+			err = os.MkdirAll(p, 0o700)
+		}
+		if err == nil && dir == "" {
+			// Cells get a root by descriptor. For other users of the host the
+			// way ends here: who can open a directory can lock it.
+			err = os.Chmod(p, 0o700)
 		}
 		if err != nil {
 			return fmt.Errorf("cannot make the store of roots: %w: set CELLBLOCK_STATE_DIR to a directory that can be written", err)

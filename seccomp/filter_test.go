@@ -96,9 +96,9 @@ var table = []struct {
 	{"name_to_handle_at", nil, seccomp.NotPermitted},
 	{"open_by_handle_at", nil, seccomp.NotPermitted},
 	{"chroot", nil, seccomp.NotPermitted},
-	{"inotify_add_watch", []uint64{3, 4096, 0x2}, seccomp.Allow},
-	{"inotify_add_watch", []uint64{3, 4096, 0x20}, seccomp.NotPermitted}, // IN_OPEN
-	{"inotify_add_watch", []uint64{3, 4096, 0xfff}, seccomp.NotPermitted},
+	{"inotify_init1", []uint64{0}, seccomp.NoCall},
+	{"inotify_add_watch", []uint64{3, 4096, 0x2}, seccomp.NoCall},
+	{"mmap", []uint64{0, 4096, 3, 0x122}, seccomp.NoMemory}, // MAP_GROWSDOWN
 	{"fcntl", []uint64{3, 3}, seccomp.Allow},
 	{"fcntl", []uint64{3, 1030}, seccomp.Allow},
 	{"fcntl", []uint64{3, 1024}, seccomp.Invalid}, // F_SETLEASE

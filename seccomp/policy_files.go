@@ -1,14 +1,10 @@
 package seccomp
 
-// Modes of mknod and flags of inotify, from the kernel's headers.
+// Modes of mknod, from the kernel's headers.
 const (
 	sIFMT  = 0o170000
 	sIFIFO = 0o010000
 	sIFREG = 0o100000
-
-	inAccess       = 0x01
-	inCloseNowrite = 0x10
-	inOpen         = 0x20
 )
 
 // files are the calls that name a path or work on a file's content.
@@ -46,11 +42,10 @@ func files() []Row {
 			When: []Match{{{1, sIFMT, sIFIFO}}, {{1, sIFMT, sIFREG}}, {{1, sIFMT, 0}}},
 		},
 		{
-			Calls: "inotify_add_watch", Do: Allow, Else: NotPermitted, When: none(2, inAccess|inCloseNowrite|inOpen),
-			Why: "watching for changes; opens and reads are not shown, for the root's inodes are shared and would tell what other cells import",
+			Calls: "inotify_init1 inotify_add_watch inotify_rm_watch", Do: NoCall,
+			Why: "instances and watches are charged to whoever made the cell's user namespace, too: one cell could take all of the host's root; and the root's inodes are shared, so that watches would tell what other cells open",
 		},
-		{Calls: "inotify_init1 inotify_rm_watch", Do: Allow, Why: "the rest of inotify"},
-		{Calls: "inotify_init", Do: Allow, Missing: "arm64", Why: "older form of inotify_init1"},
+		{Calls: "inotify_init", Do: NoCall, Missing: "arm64", Why: "older form of inotify_init1"},
 		{
 			Calls: "sync syncfs fsync fdatasync sync_file_range", Do: Pretend,
 			Why: "everything writable is memory, so there is nothing to write back; done for real on a file of the root, it would flush the host's disk at the cell's will",

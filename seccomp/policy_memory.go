@@ -2,8 +2,9 @@ package seccomp
 
 // From the kernel's memory headers.
 const (
-	mapHugetlb = 0x40000
-	mfdHugetlb = 0x4
+	mapGrowsdown = 0x100
+	mapHugetlb   = 0x40000
+	mfdHugetlb   = 0x4
 )
 
 // memory: the group's limit decides how much. What is refused reaches past
@@ -11,7 +12,7 @@ const (
 func memory() []Row {
 	return []Row{
 		{Calls: "brk munmap mprotect mremap msync mincore", Do: Allow, Why: "memory of the process itself"},
-		{Calls: "mmap", Do: Allow, When: none(3, mapHugetlb), Else: NoMemory, Why: "mapping; not from the pool of huge pages, which the group does not limit"},
+		{Calls: "mmap", Do: Allow, When: none(3, mapHugetlb|mapGrowsdown), Else: NoMemory, Why: "mapping; not from the pool of huge pages, which the group does not limit, and no further stacks, which RLIMIT_DATA does not count"},
 		{
 			Calls: "madvise", Do: Allow, Else: Invalid,
 			// 0–4, 8–11, 13–25 of asm-generic/mman-common.h, and the guards.

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -104,7 +105,7 @@ func (c *replCommand) run() (err error) {
 	if talk.session, err = ex.NewSession(context.Background(), options); err != nil {
 		return err
 	}
-	if isTerminal(c.app.In) && isTerminal(c.app.Out) {
+	if isTerminal(c.app.In) && isTerminal(c.app.Out) && canMoveCursor(os.Getenv("TERM")) {
 		return talk.onTerminal()
 	}
 	return talk.onPipe()
@@ -186,3 +187,7 @@ func (t *conversation) say(ctx context.Context, cancel context.CancelCauseFunc, 
 	t.app.explain(r, result, true)
 	return false, nil
 }
+
+// canMoveCursor says whether a terminal is one that the line editor can ask
+// for its cursor; on others lines are read plainly.
+func canMoveCursor(term string) bool { return term != "" && term != "dumb" && term != "emacs" }

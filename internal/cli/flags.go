@@ -2,6 +2,7 @@ package cli
 
 import (
 	"math"
+	"slices"
 	"strings"
 	"time"
 
@@ -25,6 +26,8 @@ type cellFlags struct {
 	python, venv, root      string
 	with, without           []string
 	cgroupParent            string
+
+	set *pflag.FlagSet // that has the limits; nil where a command takes none
 }
 
 // addRoot adds the flags that say which root a cell has.
@@ -37,13 +40,14 @@ func (f *cellFlags) addRoot(fs *pflag.FlagSet) {
 // addHost adds the flags about what is there already, or is missing.
 func (f *cellFlags) addHost(fs *pflag.FlagSet) {
 	fs.StringVar(&f.root, "root", "", "use the prepared root of this `NAME` or digest (see: cellblock rootfs list)")
-	fs.Var(listValue{&f.without}, "without", "do without a `LAYER` that this host lacks: "+layerNames())
+	fs.Var(listValue{&f.without}, "without", "do without a `LAYER` that this host lacks, and what it limits: "+layerNames())
 	fs.StringVar(&f.cgroupParent, "cgroup-parent", "", "make the cell's cgroup below `GROUP` (default: cellblock's own)")
 }
 
 // addLimits adds the limits of a cell; timeout is the default of --timeout.
 func (f *cellFlags) addLimits(fs *pflag.FlagSet, timeout time.Duration) {
 	f.timeout, f.memory, f.cpus, f.pids = timeout, executor.DefaultMemoryMB<<20, executor.DefaultCPUs, executor.DefaultPIDs
+	f.set = fs
 	f.workspace, f.keep = executor.DefaultWorkspaceBytes, executor.DefaultMaxOutput
 	fs.Var(durationValue{&f.timeout}, "timeout", "stop an execution after this `TIME` by the clock: 500ms, 30s, 2m")
 	fs.Var(durationValue{&f.cpuTime}, "cpu-time", "stop an execution after this CPU `TIME` (default: no limit of its own)")
@@ -72,6 +76,13 @@ func (f *cellFlags) config() (executor.Config, error) {
 	}
 	if _, err := nsjail.ParseLayers(f.without); err != nil {
 		return executor.Config{}, usagef("--without: %v", err)
+	}
+	if f.set != nil && slices.Contains(f.without, string(nsjail.LayerCgroup)) {
+		for _, name := range []string{"pids", "cpus", "cpu-time"} {
+			if flag := f.set.Lookup(name); flag != nil && flag.Changed {
+				return executor.Config{}, usagef("--%s is a limit of the layer that --without cgroup leaves out: drop one of the two", name)
+			}
+		}
 	}
 	return executor.Config{
 		Timeout: f.timeout, CPUTime: f.cpuTime, MaxMemoryMB: int(math.Ceil(float64(f.memory) / (1 << 20))),

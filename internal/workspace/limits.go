@@ -3,6 +3,7 @@ package workspace
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"syscall"
 	"time"
 
@@ -48,6 +49,12 @@ type Skipped struct {
 	Why  string `json:"why"`
 
 	again bool // trying again later can help, though the file stays as it is
+}
+
+// NotAFile says that what was left out is no regular file: a link or a special
+// file, which are never copied.
+func (s Skipped) NotAFile() bool {
+	return s.Why == whyNotRegular || strings.HasPrefix(s.Why, "a symbolic link")
 }
 
 // ErrNotRegular is a name that is not, or no longer, a regular file.

@@ -49,7 +49,7 @@ func ProcOf(pidns int) (int, error) {
 	if err := sys.FsCreate(ctx); err != nil {
 		return -1, err
 	}
-	return sys.FsMount(ctx, Scratch)
+	return sys.FsMount(ctx, Scratch|sys.MountAttrReadOnly)
 }
 
 // Tree makes a detached, read-only view of one directory tree. What is

@@ -121,7 +121,7 @@ var modules = []string{
 	"test_mmap",
 	"test_module",
 	"test_multiprocessing_fork WithProcessesTestProcess WithProcessesTestQueue WithProcessesTestLock WithProcessesTestSemaphore" +
-		" WithProcessesTestEvent WithProcessesTestValue WithProcessesTestArray WithProcessesTestPool WithProcessesTestConnection WithProcessesTestSharedMemory WithThreadsTestPool TestSimpleQueue WithProcessesTestHeap WithProcessesTestBarrier",
+		" WithProcessesTestEvent WithProcessesTestValue WithProcessesTestArray WithProcessesTestPool WithProcessesTestConnection WithProcessesTestSharedMemory TestSimpleQueue WithProcessesTestHeap",
 	"test_named_expressions",
 	"test_numeric_tower",
 	"test_operator",

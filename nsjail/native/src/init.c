@@ -240,6 +240,14 @@ static long file_job(char kind, char *path, int mode, int64_t size, int from) {
 
 /* ---- the parent ---- */
 
+/* full: what cannot be remembered is not started, for its end would be told
+ * to nobody. */
+static int full(void) {
+	for (int i = 0; i < MAX_KNOWN; i++)
+		if (!known[i]) return 0;
+	return 1;
+}
+
 static void remember(int pid) {
 	for (int i = 0; i < MAX_KNOWN; i++)
 		if (!known[i]) { known[i] = pid; return; }
@@ -263,7 +271,7 @@ static void start_repl(const int *fd) {
 	int report[2], pidfd = -1;
 	int32_t failure[2] = { S_OK, 0 };
 	struct reply r = { .kind = 's' };
-	long e = sys(__NR_pipe2, report, O_CLOEXEC);
+	long e = full() ? -EAGAIN : sys(__NR_pipe2, report, O_CLOEXEC);
 	long pid = e < 0 ? e : fork_with_pidfd(&pidfd);
 	if (pid == 0) run_python(fd, report[1]);
 	if (pid < 0) {
@@ -290,7 +298,7 @@ static void job(char kind, char *body, long len, int from) {
 	memcpy(&mode, body, 4);
 	memcpy(&size, body + 4, 8);
 	body[len] = 0;
-	long pid = sys(__NR_clone, 17 /* SIGCHLD */, 0, 0, 0, 0);
+	long pid = full() ? -EAGAIN : sys(__NR_clone, 17 /* SIGCHLD */, 0, 0, 0, 0);
 	if (pid == 0) {
 		sys(__NR_close, HOST);
 		int step = drop();
@@ -456,6 +464,7 @@ static void outer(char **argv) {
 	/* "outer-FF-NN": NN descriptors from FF on, each a way into the group. A
 	 * literal 0 is the writer itself, for which the kernel waits for nobody. */
 	int first = (argv[0][6] - '0') * 10 + argv[0][7] - '0', n = (argv[0][9] - '0') * 10 + argv[0][10] - '0';
+	if (first < SELF || n < 0 || n > 99) die(116);
 	for (int i = 0; i < n; i++)
 		if ((e = sys(__NR_write, first + i, "0", 1)) < 0) fail(5, e);
 	if ((e = sys(__NR_unshare, CLONE_NEWUSER)) < 0) fail(1, e);
