@@ -404,7 +404,8 @@ func (s *Session) bringIn(ctx context.Context, r Request) (lost bool, err error)
 		return false, err
 	}
 	err = s.push(ctx)
-	if err == nil || ctx.Err() != nil || s.execution == 0 {
+	hindered := errors.Is(err, context.DeadlineExceeded) || errors.Is(err, nsjail.ErrWriterEnded)
+	if !hindered || ctx.Err() != nil || s.execution == 0 {
 		return false, err
 	}
 	s.endREPL()

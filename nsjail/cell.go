@@ -284,7 +284,7 @@ func (c *Cell) job(ctx context.Context, kind byte, path string, mode uint32, siz
 		select {
 		case e := <-exit:
 			if e.Status.Signaled() {
-				return fmt.Errorf("the writer was ended by %s", e.Status.Signal())
+				return fmt.Errorf("%w by %s", ErrWriterEnded, e.Status.Signal())
 			}
 			if code := e.Status.ExitStatus(); code != 0 {
 				return syscall.Errno(code)

@@ -9,6 +9,10 @@ import (
 // ErrClosed is returned by calls on a cell that has ended.
 var ErrClosed = errors.New("the cell has ended")
 
+// ErrWriterEnded says that something in the cell ended the process that wrote a
+// file there.
+var ErrWriterEnded = errors.New("the writer was ended")
+
 // ErrExhausted says that every id of the host's range is in use.
 var ErrExhausted = errors.New("no free cell id: too many cells are alive on this host")
 

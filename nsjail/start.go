@@ -122,11 +122,7 @@ func start(ctx context.Context, spec Spec, behind func(*Cell) error) (_ *Cell, e
 	if err != nil {
 		return nil, hostStep("runtime-directory", err)
 	}
-	if c.slot, err = takeSlot(cells); err != nil {
-		return nil, hostStep("record", err)
-	}
-	spec.Trace.Mark("record made")
-	if err = c.makeGroup(); err != nil {
+	if err = c.takeNumber(cells); err != nil {
 		return nil, err
 	}
 	spec.Trace.Mark("group made")
@@ -184,6 +180,23 @@ func admit(s Spec, l layout) error {
 		return hostStep("proc", errors.New("something is mounted below /proc, so that the kernel refuses a new one to an unprivileged user: run outside of the container, or as its root"))
 	}
 	return nil
+}
+
+// takeNumber finds a number that is free, in the records and as a group: one
+// with another runtime directory may have it below the same parent.
+func (c *Cell) takeNumber(cells string) (err error) {
+	for range 16 {
+		if c.slot, err = takeSlot(cells); err != nil {
+			return hostStep("record", err)
+		}
+		c.spec.Trace.Mark("record made")
+		if err = c.makeGroup(); !errors.Is(err, syscall.EEXIST) {
+			return err
+		}
+		c.slot.release()
+		c.slot = nil
+	}
+	return err
 }
 
 func (c *Cell) makeGroup() error {

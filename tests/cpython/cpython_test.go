@@ -47,21 +47,7 @@ var suite = testkit.File("/usr/lib/python3.11/test/test_grammar.py")
 
 func TestRegression(t *testing.T) {
 	testkit.Require(t, testkit.Root, testkit.MemoryController, testkit.Python("3.11"), suite)
-	ex, err := executor.New(executor.Config{
-		Packages:       []string{rootfs.TestPackage},
-		Timeout:        limit,
-		MaxMemoryMB:    2048,
-		PIDs:           256,
-		CPUs:           2,
-		WorkspaceBytes: 512 << 20,
-		MaxOutput:      64 << 20,
-		Env:            map[string]string{"TMPDIR": "/workspace"},
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer ex.Close()
-
+	ex := newExecutor(t)
 	chosen := modules
 	if testing.Short() {
 		chosen = shortModules
@@ -84,6 +70,54 @@ func TestRegression(t *testing.T) {
 	})
 	slices.SortFunc(done, func(a, b *comparison) int { return strings.Compare(a.module, b.module) })
 	t.Log("\n" + table(done))
+}
+
+// TestRunnersAsModules runs CPython's two test runners as python -m would.
+func TestRunnersAsModules(t *testing.T) {
+	testkit.Require(t, testkit.Root, testkit.MemoryController, testkit.Python("3.11"), suite)
+	ex := newExecutor(t)
+	for _, c := range []struct {
+		module, arg, stream string
+		want                string
+	}{
+		{"unittest", "test.test_textwrap", "stderr", "\nOK\n"},
+		{"test", "test_textwrap", "stdout", "Tests result: SUCCESS"},
+	} {
+		t.Run(c.module, func(t *testing.T) {
+			result, err := ex.Execute(t.Context(), executor.Request{Module: c.module, Argv: []string{c.module, c.arg}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			said := map[string]string{"stdout": result.Output, "stderr": result.Stderr}[c.stream]
+			if result.ReturnCode != 0 || !strings.Contains(said, c.want) {
+				t.Errorf("verdict %s, return code %d, no %q on %s:\n%s\n%s", result.Verdict, result.ReturnCode, c.want, c.stream, result.Output, result.Stderr)
+			}
+		})
+	}
+}
+
+// newExecutor gives each run a cell that is large enough for every module.
+func newExecutor(t *testing.T) *executor.Executor {
+	t.Helper()
+	ex, err := executor.New(executor.Config{
+		Packages:       []string{rootfs.TestPackage},
+		Timeout:        limit,
+		MaxMemoryMB:    2048,
+		PIDs:           256,
+		CPUs:           2,
+		WorkspaceBytes: 512 << 20,
+		MaxOutput:      64 << 20,
+		Env:            map[string]string{"TMPDIR": "/workspace"},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := ex.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return ex
 }
 
 // A comparison is one module, inside and outside.
