@@ -31,7 +31,7 @@ import (
 var program string
 
 // limit is the time a module has, on a machine that is busy with other things.
-// The slowest takes some 20 s.
+// The slowest takes some 30 s.
 const limit = 3 * time.Minute
 
 // sideBySide is how many modules run at a time.

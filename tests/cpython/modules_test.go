@@ -203,6 +203,6 @@ var modules = []string{
 
 // shortModules run with -short.
 var shortModules = []string{
-	"test_builtin", "test_csv", "test_datetime", "test_io", "test_json", "test_mmap", "test_pathlib", "test_re", "test_tempfile",
+	"test_builtin", "test_csv", "test_datetime", "test_fileio", "test_json", "test_mmap", "test_pathlib", "test_re", "test_tempfile",
 	"test_thread", "test.test_asyncio.test_queues",
 }
