@@ -314,7 +314,7 @@ func (c *Cell) end() error {
 	if c.process != nil {
 		c.process.Kill()
 		c.process.Wait()
-		c.process.pidfd.Close()
+		c.process.Close()
 	}
 	c.spec.Trace.Mark("processes gone")
 	if c.socket != nil {

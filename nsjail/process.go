@@ -13,8 +13,10 @@ import (
 // would do, but tries out the kernel's pidfds with a clone of its own, which a
 // one-shot run notices.
 type process struct {
-	Pid   int
-	pidfd *os.File
+	Pid int
+
+	mu    sync.Mutex // a kill may come from a context's end
+	pidfd *os.File   // nil once closed
 
 	once  sync.Once
 	state string
@@ -22,7 +24,21 @@ type process struct {
 }
 
 // Kill ends it, and with it, since it is PID 1, all of its namespace.
-func (p *process) Kill() { _ = sys.PidfdSignal(int(p.pidfd.Fd()), syscall.SIGKILL) }
+func (p *process) Kill() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.pidfd != nil {
+		_ = sys.PidfdSignal(int(p.pidfd.Fd()), syscall.SIGKILL)
+	}
+}
+
+// Close gives the descriptor back, after Wait.
+func (p *process) Close() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.pidfd.Close()
+	p.pidfd = nil
+}
 
 // Wait waits for its end, reaps it and says how it ended. It may be called
 // again.
