@@ -26,7 +26,11 @@ while True: kept.append(bytearray(1 << 20))
 `, exc: "MemoryError"},
 	{n: "56", name: "growth of small objects", code: `
 kept = []
-while True: kept.append([object() for _ in range(1000)])
+try:
+    while True: kept.append([object() for _ in range(1000)])
+except MemoryError:
+    del kept # with all of it kept, nothing further can run
+    raise
 `, exc: "MemoryError", within: 20 * time.Second},
 	{n: "56", name: "shared pages beyond the limit", code: shared, verdict: executor.VerdictOutOfMemory, lost: true},
 	{n: "57", name: "out of memory in a child", code: `
