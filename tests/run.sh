@@ -9,6 +9,10 @@ cd "$(dirname "$0")/.."
 
 step() { printf '\n== %s\n' "$*"; }
 
+before=$(mktemp)
+trap 'rm -f "$before"' EXIT
+bash tests/leftovers.sh list >"$before"
+
 step "unit and integration"
 # CPython's own tests take long: here a part, all of them with make test-cpython.
 CELLBLOCK_BIN="$PWD/bin/cellblock" go test -p 1 -timeout 20m $(go list ./... | grep -v /tests/cpython)
@@ -18,5 +22,5 @@ step "the same with the race detector, shorter"
 go test -p 1 -race -short -timeout 20m ./cgroup ./nsjail/... ./internal/... ./executor ./validator
 
 step "nothing is left behind"
-bash tests/leftovers.sh
+bash tests/leftovers.sh check "$before"
 echo "all tests passed"
