@@ -110,7 +110,7 @@ pid = os.getpid()
 buf = ctypes.create_string_buffer(16); iov = (ctypes.c_void_p * 2)(ctypes.addressof(buf), 16)
 odd('EPERM', {(r, p): S('ptrace', r, p, 0, 0) for r in (0, 16, 0x4206) for p in (0, 1, pid)})
 odd('EPERM', {(c, p): S(c, p, iov, 1, iov, 1, 0) for c in ('process_vm_readv', 'process_vm_writev') for p in (1, pid)})
-def peek(): return {'EACCES': 0, 'EPERM': 0, 'EROFS': 0}.get(E(open, '/proc/%d/mem' % pid, 'r+b'), 1) + {'EACCES': 0}.get(E(os.readlink, '/proc/%d/exe' % pid), 2) + {'EACCES': 0, 'EPERM': 0}.get(E(os.listdir, '/proc/%d/fd' % pid), 4)
+def peek(): return {'EACCES': 0, 'EPERM': 0}.get(E(open, '/proc/%d/mem' % pid, 'rb'), 1) + {'EACCES': 0}.get(E(os.readlink, '/proc/%d/exe' % pid), 2) + {'EACCES': 0, 'EPERM': 0}.get(E(os.listdir, '/proc/%d/fd' % pid), 4)
 print(child(peek), R('prctl', 3))
 `, want: "EPERM\nEPERM\nexit 0 0"},
 	{n: "52", name: "a name that looks like the rest of a line", code: `
