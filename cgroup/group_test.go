@@ -269,6 +269,14 @@ func TestOutOfMemory(t *testing.T) {
 			t.Error("under_oom after the kill")
 		}
 	}
+	// The kernel may tell of one shortage more than once.
+	for settled := false; !settled; {
+		select {
+		case <-oom:
+		case <-time.After(200 * time.Millisecond):
+			settled = true
+		}
+	}
 	ok, err := g.ResetPeak()
 	if err != nil {
 		t.Fatal(err)
