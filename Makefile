@@ -65,9 +65,6 @@ demo: deps-demo build ## a pandas script reads a real CSV, plots it, and an atta
 test: deps-test build lint ## everything, on this machine
 	bash tests/run.sh
 
-test-cpython: deps-test build ## all of CPython's own tests that are chosen, inside and outside (some 12 minutes)
-	$(GO) test -count=1 -timeout 40m ./tests/cpython
-
 lint:
 	$(GO) vet ./...
 	$(GO) run $(LINT) run
