@@ -14,7 +14,7 @@ CFLAGS_INIT := -static -nostdlib -ffreestanding -fno-stack-protector -fno-pie -n
 CFLAGS_LOCK   := -shared -fPIC -O2 -nostartfiles -nostdlib -fno-stack-protector -Wall -Wextra -Werror \
                  -Wl,-z,relro,-z,now,-z,noexecstack,-z,noseparate-code,--build-id=none -s
 
-.PHONY: all build native deps deps-test deps-bench demo test test-unit lint bench generate clean help
+.PHONY: all build install native deps deps-test deps-bench demo test test-unit lint bench generate clean help
 
 all: build
 
@@ -54,6 +54,16 @@ build: deps native ## bin/cellblock
 
 generate: ## compile the filters again (needs libseccomp-dev)
 	$(GO) generate ./seccomp
+
+PREFIX ?= /usr/local
+
+install: build ## bin/cellblock, its man pages and completions, below PREFIX (/usr/local)
+	install -D -m 755 $(BIN)/cellblock $(DESTDIR)$(PREFIX)/bin/cellblock
+	$(BIN)/cellblock man $(DESTDIR)$(PREFIX)/share/man/man1
+	install -d $(addprefix $(DESTDIR)$(PREFIX)/share/,bash-completion/completions zsh/vendor-completions fish/vendor_completions.d)
+	$(BIN)/cellblock completion bash >$(DESTDIR)$(PREFIX)/share/bash-completion/completions/cellblock
+	$(BIN)/cellblock completion zsh >$(DESTDIR)$(PREFIX)/share/zsh/vendor-completions/_cellblock
+	$(BIN)/cellblock completion fish >$(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/cellblock.fish
 
 # ---- use ----
 

@@ -123,10 +123,13 @@ type Exception struct {
 	Line      int    `json:"line,omitempty"` // in the user's code; 0 when unknown
 }
 
-// Truncated says which streams hold less than was written.
+// Truncated says what holds less than there was: a stream, or the lists of
+// files, which end at maxListed bytes of names. (The files themselves are all
+// mirrored and collected.)
 type Truncated struct {
 	Output bool `json:"output"`
 	Stderr bool `json:"stderr"`
+	Files  bool `json:"files"`
 }
 
 // FileChange is a file of the workspace that an execution touched.

@@ -428,15 +428,7 @@ func (s *Session) bringOut(ctx context.Context, r Request, x *run, result *Resul
 		return nil
 	}
 	changes, err := s.mirror.Pull(ctx)
-	for _, c := range changes {
-		if c.Path == x.name && r.Filename == "" {
-			continue // the script itself
-		}
-		result.Files = append(result.Files, FileChange{Path: text(c.Path), Size: c.Size, Change: string(c.Kind)})
-	}
-	for _, p := range workspace.CreatedFiles(changes) {
-		result.CreatedFiles = append(result.CreatedFiles, text(p))
-	}
+	result.list(changes, func(c workspace.Change) bool { return c.Path == x.name && r.Filename == "" })
 	if err != nil || r.Collect == "" {
 		return err
 	}
