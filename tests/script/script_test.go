@@ -41,6 +41,11 @@ func TestScripts(t *testing.T) {
 	if err := open(bin, filepath.Join(state, "x")); err != nil {
 		t.Fatal(err)
 	}
+	build := exec.Command(bin, "rootfs", "build") // once; every script finds it there
+	build.Env = append(os.Environ(), "CELLBLOCK_STATE_DIR="+state)
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("cannot build the root: %v\n%s", err, out)
+	}
 	testscript.Run(t, testscript.Params{
 		Dir:                 "testdata",
 		RequireExplicitExec: true,
@@ -48,7 +53,7 @@ func TestScripts(t *testing.T) {
 		UpdateScripts:       os.Getenv("UPDATE_SCRIPTS") != "",
 		Setup: func(env *testscript.Env) error {
 			env.Setenv("PATH", filepath.Dir(bin)+":"+os.Getenv("PATH"))
-			env.Setenv("CELLBLOCK_STATE_DIR", state) // the root is built once
+			env.Setenv("CELLBLOCK_STATE_DIR", state)
 			env.Setenv("NL", "\n")
 			env.Setenv("XDG_STATE_HOME", env.WorkDir+"/.state")
 			return open(filepath.Join(env.WorkDir, "x"))
