@@ -113,6 +113,10 @@ func (x *run) usage() Usage {
 	u := Usage{WallSeconds: x.took.Seconds()}
 	if x.s.cell == nil || x.s.cell.Group() == nil {
 		u.CPUSeconds = x.exit.CPU.Seconds()
+		u.Unmeasured = []string{"memory_peak_bytes", "processes_peak"}
+		if u.CPUSeconds == 0 {
+			u.Unmeasured = append(u.Unmeasured, "cpu_s")
+		}
 		return u
 	}
 	u.CPUSeconds = (x.after.CPU - x.before).Seconds()

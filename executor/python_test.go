@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -131,6 +132,9 @@ func TestAsNobody(t *testing.T) {
 		}
 		if r.Output != c.output || !strings.Contains(errorText(r), c.error) || (c.error == "") != r.Success {
 			t.Errorf("%s\noutput %q, error %s", c.code, r.Output, errorText(r))
+		}
+		if u := r.Usage; !slices.Contains(u.Unmeasured, "memory_peak_bytes") || u.MemoryPeakBytes != 0 {
+			t.Errorf("usage without a group: %+v", u)
 		}
 	}
 }

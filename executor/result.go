@@ -155,4 +155,7 @@ type Usage struct {
 	// LifetimePeaks names the peaks above that are those of the cell's whole
 	// life so far, since the kernel cannot reset them.
 	LifetimePeaks []string `json:"lifetime_peaks,omitempty"`
+	// Unmeasured names the figures above that are 0 because nothing measured
+	// them: without the group layer, peaks, and the CPU time of a REPL that lives.
+	Unmeasured []string `json:"unmeasured,omitempty"`
 }
