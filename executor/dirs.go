@@ -73,7 +73,7 @@ func (s *Session) collect(dirs []Dir) ([]*workspace.Tree, error) {
 		if err != nil {
 			return trees, &InvalidError{"directory", d.Host, err.Error()}
 		}
-		tree, err := workspace.CollectTree(d.Host, name, s.ex.copyLimits())
+		tree, err := workspace.CollectTree(d.Host, name, s.copyLimits())
 		if err != nil {
 			return trees, &InvalidError{"directory", d.Host, err.Error()}
 		}
@@ -99,6 +99,6 @@ func (s *Session) note(d Dir) {
 	s.given[d] = true
 }
 
-func (e *Executor) copyLimits() workspace.Limits {
-	return workspace.Limits{FileBytes: e.cfg.WorkspaceBytes, TotalBytes: e.cfg.WorkspaceBytes}
+func (s *Session) copyLimits() workspace.Limits {
+	return workspace.Limits{FileBytes: s.cfg.WorkspaceBytes, TotalBytes: s.cfg.WorkspaceBytes}
 }

@@ -103,14 +103,7 @@ func (e *Executor) NewREPL(dir string, timeout time.Duration) (*REPL, error) {
 }
 
 // Start builds the cell and starts Python in it, if that has not happened yet.
-func (r *REPL) Start(ctx context.Context) error {
-	if err := r.session.take(ctx); err != nil {
-		return err
-	}
-	defer r.session.give()
-	_, err := r.session.ready(ctx, nil)
-	return err
-}
+func (r *REPL) Start(ctx context.Context) error { return r.session.Start(ctx) }
 
 // Execute runs code in the REPL's namespace.
 func (r *REPL) Execute(ctx context.Context, code string) (Result, error) {

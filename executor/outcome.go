@@ -58,7 +58,7 @@ func (x *run) judge(r *Result) {
 	status := x.exit.Status
 	switch {
 	case x.oom:
-		fail(VerdictOutOfMemory, -1, "Out of memory: the session reached its limit of %d MB and its processes were killed", x.s.ex.cfg.MaxMemoryMB)
+		fail(VerdictOutOfMemory, -1, "Out of memory: the session reached its limit of %d MB and its processes were killed", x.s.cfg.MaxMemoryMB)
 	case x.verdict == VerdictTimeout:
 		fail(VerdictTimeout, -1, "Execution timeout after %s seconds", seconds(x.timeout))
 	case x.verdict == VerdictCPUTime:

@@ -37,7 +37,7 @@ func (s *Session) Execute(ctx context.Context, r Request) (Result, error) {
 	if err := r.check(); err != nil {
 		return Result{}, err
 	}
-	if (r.CPUTime != 0 || s.ex.cfg.CPUTime != 0) && slices.Contains(s.ex.without, nsjail.LayerCgroup) {
+	if (r.CPUTime != 0 || s.cfg.CPUTime != 0) && slices.Contains(s.ex.without, nsjail.LayerCgroup) {
 		return Result{}, &InvalidError{"CPU time", r.CPUTime.String(), "it is measured by the layer cgroup, which is left out"}
 	}
 	if err := s.take(ctx); err != nil {
@@ -115,7 +115,7 @@ type outcome struct {
 }
 
 func (s *Session) newRun(r Request) *run {
-	cfg := s.ex.cfg
+	cfg := s.cfg
 	x := &run{s: s, r: r, name: scriptName(r), timeout: cfg.Timeout, cpuTime: cfg.CPUTime, flood: make(chan struct{}, 2), done: make(chan outcome, 1)}
 	if r.Timeout != 0 {
 		x.timeout = r.Timeout
@@ -371,7 +371,7 @@ func (x *run) cpuTimer() *time.Timer {
 
 // cpuWait is the soonest that the rest of the CPU time can be used up.
 func (x *run) cpuWait(used time.Duration) time.Duration {
-	rest := float64(x.cpuTime-used) / max(x.s.ex.cfg.CPUs, 1)
+	rest := float64(x.cpuTime-used) / max(x.s.cfg.CPUs, 1)
 	return max(time.Duration(rest), time.Millisecond)
 }
 
@@ -438,6 +438,6 @@ func (s *Session) bringOut(ctx context.Context, r Request, x *run, result *Resul
 	}
 	defer dest.Close()
 	wanted := slices.DeleteFunc(slices.Clone(changes), func(c workspace.Change) bool { return c.Kind == workspace.Deleted })
-	_, err = s.work.CopyOut(ctx, wanted, dest, s.ex.copyLimits())
+	_, err = s.work.CopyOut(ctx, wanted, dest, s.copyLimits())
 	return err
 }

@@ -27,6 +27,8 @@ type SessionOptions struct {
 	Folder string
 	// Dirs are given to the cell when it starts.
 	Dirs []Dir
+	// Limits of this session, where they are not the executor's.
+	Limits Limits
 }
 
 // Session is a cell with a REPL and a workspace. Its executions are
@@ -34,10 +36,12 @@ type SessionOptions struct {
 // turn honours its context.
 type Session struct {
 	ex      *Executor
+	cfg     Config // the executor's, with the session's own limits
 	options SessionOptions
 	turn    chan struct{} // holds one token while nobody executes
 
-	// What follows belongs to who holds the turn.
+	// What follows belongs to who holds the turn; cell, work and mirror change
+	// under mu as well, so that files can be had while code runs.
 	root      *rootfs.Root
 	cell      *nsjail.Cell
 	staged    []*workspace.Staged
@@ -61,7 +65,11 @@ func (e *Executor) NewSession(ctx context.Context, o SessionOptions) (*Session, 
 	if o.ID != "" && !isSessionID(o.ID) {
 		return nil, Request{SessionID: o.ID}.check()
 	}
-	s := &Session{ex: e, options: o, turn: make(chan struct{}, 1)}
+	cfg := o.Limits.apply(e.cfg)
+	if err := cfg.check(); err != nil {
+		return nil, err
+	}
+	s := &Session{ex: e, cfg: cfg, options: o, turn: make(chan struct{}, 1)}
 	s.turn <- struct{}{}
 	if err := e.adopt(s); err != nil {
 		return nil, err
@@ -124,7 +132,7 @@ func isClosed(c <-chan struct{}) bool {
 }
 
 func (s *Session) startCell(ctx context.Context, dirs []Dir) (err error) {
-	cfg := s.ex.cfg
+	cfg := s.cfg
 	if s.root, err = s.ex.root.get(ctx, cfg); err != nil {
 		return err
 	}
@@ -157,22 +165,32 @@ func (s *Session) startCell(ctx context.Context, dirs []Dir) (err error) {
 	if closed {
 		return ErrClosed
 	}
-	if s.work, err = workspace.Open(int(cell.Workspace().Fd())); err != nil {
+	work, err := workspace.Open(int(cell.Workspace().Fd()))
+	if err != nil {
 		return err
 	}
+	s.mu.Lock()
+	s.work = work
+	s.mu.Unlock()
 	if s.options.Folder != "" {
 		if s.folder, err = workspace.OpenFolder(s.options.Folder); err != nil {
 			return err
 		}
 	}
-	s.mirror, err = workspace.NewMirror(s.work, s.folder, s.ex.copyLimits())
-	return err
+	mirror, err := workspace.NewMirror(s.work, s.folder, s.copyLimits())
+	if err != nil {
+		return err
+	}
+	s.mu.Lock()
+	s.mirror = mirror
+	s.mu.Unlock()
+	return nil
 }
 
 // startREPL starts a Python in the cell and hands it over only when the kernel
 // says of it what the cell promises.
 func (s *Session) startREPL(ctx context.Context) error {
-	cfg := s.ex.cfg
+	cfg := s.cfg
 	s.mu.Lock()
 	proc := s.proc // of a cell that was just built
 	s.mu.Unlock()
@@ -254,19 +272,19 @@ func (s *Session) dropREPL() {
 func (s *Session) endCell() error {
 	var err error
 	s.mu.Lock()
-	cell := s.cell
-	s.cell, s.living = nil, nil
+	cell, work := s.cell, s.work
+	s.cell, s.living, s.work, s.mirror = nil, nil, nil, nil
 	s.mu.Unlock()
 	if cell != nil {
 		err = cell.Close()
 	}
 	s.dropREPL()
-	for _, d := range []*workspace.Dir{s.work, s.folder} {
+	for _, d := range []*workspace.Dir{work, s.folder} {
 		if d != nil {
 			d.Close()
 		}
 	}
-	s.work, s.folder, s.mirror, s.given = nil, nil, nil, nil
+	s.folder, s.given = nil, nil
 	for _, st := range s.staged {
 		st.Close()
 	}

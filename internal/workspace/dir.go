@@ -167,7 +167,7 @@ func (f *File) Read(p []byte) (int, error) {
 	if len(p) == 0 {
 		return 0, nil
 	}
-	p = p[:min(int64(len(p)), f.Size-f.off)]
+	p = p[:max(min(int64(len(p)), f.Size-f.off), 0)]
 	if len(p) == 0 {
 		return 0, io.EOF
 	}
@@ -177,6 +177,21 @@ func (f *File) Read(p []byte) (int, error) {
 		err = io.EOF
 	}
 	return n, err
+}
+
+// Seek implements io.Seeker.
+func (f *File) Seek(offset int64, whence int) (int64, error) {
+	switch whence {
+	case io.SeekCurrent:
+		offset += f.off
+	case io.SeekEnd:
+		offset += f.Size
+	}
+	if offset < 0 {
+		return f.off, fmt.Errorf("cannot seek before the start of %s", Quote(f.Path))
+	}
+	f.off = offset
+	return offset, nil
 }
 
 // Changed says whether the file is no longer what it was when it was opened.

@@ -57,6 +57,9 @@ func (s Skipped) NotAFile() bool {
 	return s.Why == whyNotRegular || strings.HasPrefix(s.Why, "a symbolic link")
 }
 
+// ErrTooLarge is a file beyond Limits.FileBytes.
+var ErrTooLarge = errors.New("too large")
+
 // ErrNotRegular is a name that is not, or no longer, a regular file.
 var ErrNotRegular = errors.New("not a regular file")
 
