@@ -14,7 +14,7 @@ CFLAGS_INIT := -static -nostdlib -ffreestanding -fno-stack-protector -fno-pie -n
 CFLAGS_LOCK   := -shared -fPIC -O2 -nostartfiles -nostdlib -fno-stack-protector -Wall -Wextra -Werror \
                  -Wl,-z,relro,-z,now,-z,noexecstack,-z,noseparate-code,--build-id=none -s
 
-.PHONY: all build install native deps deps-test deps-bench demo test test-unit lint bench generate clean help
+.PHONY: all build native deps deps-test deps-bench demo test test-unit test-faults fuzz lint bench generate clean help install
 
 all: build
 
@@ -75,6 +75,16 @@ demo: deps-demo build ## a pandas script reads a real CSV, plots it, and an atta
 test: deps-test build lint ## everything, on this machine
 	bash tests/run.sh
 
+test-faults: $(NATIVE)/faulty/init ## each system call that builds or ends a cell fails once; SHORT=1 takes samples
+	$(GO) test -count=1 -timeout 20m -tags cellblock_faults -v $(if $(SHORT),-short) ./tests/faults
+
+fuzz: native ## each fuzz target for FUZZTIME=30s; FUZZWORKERS=1 ONLY=pattern
+	@FUZZTIME="$(FUZZTIME)" FUZZWORKERS="$(FUZZWORKERS)" ONLY="$(ONLY)" bash tests/fuzz.sh
+
+$(NATIVE)/faulty/init: $(NATIVE)/src/init.c $(NATIVE)/src/faults.h Makefile
+	mkdir -p $(@D)
+	gcc $(CFLAGS_INIT) -DCELLBLOCK_FAULTS -o $@ $<
+
 lint:
 	$(GO) vet ./...
 	$(GO) run $(LINT) run
@@ -83,4 +93,4 @@ bench: deps-test build ## interleaved medians and ratios; ROUNDS=50 ONLY=name,na
 	$(GO) run ./tests/bench $(if $(ROUNDS),-rounds $(ROUNDS)) $(if $(ONLY),-only $(ONLY))
 
 clean:
-	rm -rf $(BIN) $(DIST)/init $(DIST)/lock.so bench.json
+	rm -rf $(BIN) $(DIST)/init $(DIST)/lock.so $(NATIVE)/faulty bench.json

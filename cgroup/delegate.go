@@ -139,7 +139,7 @@ func vacate(t *tree, dir string) error {
 		return crowded(t, dir, others)
 	}
 	leaf := dir + "/" + selfLeaf
-	if err := syscall.Mkdir(leaf, 0o755); err != nil && err != syscall.EEXIST {
+	if err := sys.Mkdir(leaf, 0o755); err != nil && !errors.Is(err, syscall.EEXIST) {
 		return t.explain(dir, leaf, err)
 	}
 	if err := sys.WriteControl(leaf+"/cgroup.procs", "0"); err != nil {

@@ -45,7 +45,9 @@ func (g *Group) Destroy(ctx context.Context) error {
 // undo removes what a failed Create had made; nothing can be inside.
 func (g *Group) undo() {
 	for _, n := range g.nodes {
-		syscall.Rmdir(n.dir)
+		if sys.Rmdir(n.dir) != nil {
+			sys.Rmdir(n.dir) // a shortage passes, a group would stay
+		}
 	}
 	if g.dirFD >= 0 {
 		syscall.Close(g.dirFD)
@@ -86,7 +88,7 @@ func checkRemovable(p string) error {
 	}
 	defer syscall.Close(fd)
 	var fs syscall.Statfs_t
-	if err := syscall.Fstatfs(fd, &fs); err != nil {
+	if err := sys.Fstatfs(fd, &fs); err != nil {
 		return fmt.Errorf("cannot tell the file system of %q: %w", p, err)
 	}
 	const cgroupMagic, cgroup2Magic = 0x27e0eb, 0x63677270 // linux/magic.h
@@ -102,9 +104,9 @@ func remove(ctx context.Context, dirs []string) error {
 	for attempt := 0; ; attempt++ {
 		var busy error
 		dirs = slices.DeleteFunc(slices.Clone(dirs), func(dir string) bool {
-			err := syscall.Rmdir(dir)
-			if err != nil && err != syscall.ENOENT && err != syscall.ENODEV {
-				busy = &os.PathError{Op: "rmdir", Path: dir, Err: err}
+			err := sys.Rmdir(dir)
+			if err != nil && !errors.Is(err, syscall.ENOENT) && !errors.Is(err, syscall.ENODEV) {
+				busy = err
 				return false
 			}
 			return true
@@ -113,13 +115,16 @@ func remove(ctx context.Context, dirs []string) error {
 			return nil
 		}
 		if !errors.Is(busy, syscall.EBUSY) {
+			if attempt == 0 {
+				continue // a shortage passes
+			}
 			return busy
 		}
 		if err := ctx.Err(); err != nil {
 			return errors.Join(busy, err)
 		}
 		for _, dir := range dirs {
-			if err := end(ctx, dir); err != nil {
+			if err := end(ctx, dir); err != nil && attempt > 0 {
 				return errors.Join(busy, err)
 			}
 		}
@@ -150,14 +155,9 @@ func end(ctx context.Context, dir string) error {
 
 // childrenOf lists the groups below one. A cell cannot make any, an operator can.
 func childrenOf(dir string) (children []string) {
-	entries, err := os.ReadDir(dir)
-	if err != nil {
-		return nil // gone meanwhile, or the rmdir to come says what is wrong
-	}
-	for _, e := range entries {
-		if e.IsDir() {
-			children = append(children, filepath.Join(dir, e.Name()))
-		}
+	names, _ := sys.Directories(dir) // gone meanwhile, or the rmdir to come says what is wrong
+	for _, n := range names {
+		children = append(children, filepath.Join(dir, n))
 	}
 	return children
 }

@@ -1,6 +1,7 @@
 package cgroup
 
 import (
+	"errors"
 	"fmt"
 	"path"
 	"slices"
@@ -83,7 +84,7 @@ func newHost(mountinfo, selfCgroup string) *Host {
 	h := &Host{
 		layout:   V2,
 		of:       make(map[string]*tree),
-		mkdir:    syscall.Mkdir,
+		mkdir:    sys.Mkdir,
 		prepared: make(map[string]delegation),
 	}
 	for _, name := range []string{memory, pids, cpu, cpuacct} {
@@ -282,7 +283,9 @@ func (h *Host) parentIn(t *tree, parent string, l Limits) (string, error) {
 
 // explain turns the failure of a mkdir into what the operator can do about it.
 func (t *tree) explain(parent, dir string, err error) error {
-	switch err {
+	var errno syscall.Errno
+	errors.As(err, &errno)
+	switch errno {
 	case syscall.EACCES, syscall.EPERM:
 		return &MissingError{t.controllers[0], fmt.Sprintf("%q may not be written to by this user", parent), mendWritable}
 	case syscall.EROFS:

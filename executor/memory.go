@@ -1,10 +1,9 @@
 package executor
 
 import (
-	"bytes"
 	"fmt"
-	"os"
 	"strconv"
+	"strings"
 
 	"github.com/cellblock/cellblock/cgroup"
 	"github.com/cellblock/cellblock/internal/sys"
@@ -41,15 +40,15 @@ func limitData(pid int, g *cgroup.Group, limit int64) (oomKills int64, err error
 }
 
 func vmData(pid int) (int64, error) {
-	status, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/status")
+	status, err := sys.ReadControl("/proc/" + strconv.Itoa(pid) + "/status")
 	if err != nil {
-		return 0, err
+		return 0, fmt.Errorf("cannot limit the REPL's memory: %w", err)
 	}
-	_, rest, ok := bytes.Cut(status, []byte("\nVmData:"))
+	_, rest, ok := strings.Cut(status, "\nVmData:")
 	if !ok {
 		return 0, fmt.Errorf("the kernel tells no VmData of process %d", pid)
 	}
-	line, _, _ := bytes.Cut(rest, []byte("\n"))
-	kb, err := strconv.ParseInt(string(bytes.TrimSpace(bytes.TrimSuffix(bytes.TrimSpace(line), []byte("kB")))), 10, 64)
+	line, _, _ := strings.Cut(rest, "\n")
+	kb, err := strconv.ParseInt(strings.TrimSpace(strings.TrimSuffix(strings.TrimSpace(line), "kB")), 10, 64)
 	return kb << 10, err
 }

@@ -230,6 +230,10 @@ func (s *Session) startFailure(err error) error {
 	defer wait.Stop()
 	select {
 	case <-s.proc.Ended():
+		if isClosed(s.cell.Ended()) {
+			err = s.cell.Err()
+			break
+		}
 		out := stream{file: s.proc.Stderr, keep: 4096}
 		out.start()
 		out.finish()

@@ -39,8 +39,10 @@ type Cell struct {
 	mu     sync.Mutex
 	exits  map[int32]chan Exit // by PID inside the cell
 	killed chan struct{}       // closed when all code is gone
+	rest   chan struct{}       // closed when the init has done what a REPL takes
 
 	ended     chan struct{} // closed when the init is gone
+	broken    error         // why it cannot be heard; before ended is closed
 	closeOnce sync.Once
 	closeErr  error
 }
@@ -86,11 +88,16 @@ func (c *Cell) listen() {
 	buf := make([]byte, 4096)
 	for {
 		n, fds, err := c.socket.Recv(buf)
-		if err != nil {
-			return
+		var a answer
+		if err == nil {
+			a, err = parseAnswer(buf[:n], fds)
 		}
-		a, err := parseAnswer(buf[:n], fds)
 		if err != nil {
+			if !errors.Is(err, io.EOF) && !errors.Is(err, os.ErrClosed) {
+				// It lives and cannot be heard: it is of no more use.
+				c.broken = err
+				c.process.Kill()
+			}
 			return
 		}
 		switch a.kind {
@@ -103,13 +110,20 @@ func (c *Cell) listen() {
 		case 'x':
 			c.tell(a.pid, Exit{syscall.WaitStatus(a.status), a.cpu})
 		case 'k':
-			c.mu.Lock()
-			if c.killed != nil {
-				close(c.killed)
-				c.killed = nil
-			}
-			c.mu.Unlock()
+			c.pass(&c.killed)
+		case 'q':
+			c.pass(&c.rest)
 		}
+	}
+}
+
+// pass lets those go on who wait for what has happened now.
+func (c *Cell) pass(wait *chan struct{}) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if *wait != nil {
+		close(*wait)
+		*wait = nil
 	}
 }
 
@@ -162,7 +176,7 @@ func (c *Cell) answer(ctx context.Context) (answer, error) {
 	case a := <-c.reply:
 		return a, nil
 	case <-c.ended:
-		return answer{}, ErrClosed
+		return answer{}, c.Err()
 	case <-ctx.Done():
 		// The answer would come to the next question: the cell is of no more use.
 		c.process.Kill()
@@ -188,8 +202,18 @@ func (c *Cell) Workspace() *os.File { return c.workspace }
 // Group is the cell's group; nil without the layer.
 func (c *Cell) Group() *cgroup.Group { return c.group }
 
-// Ended is closed when the cell has ended, for whatever reason.
+// Ended is closed when the cell has ended, for whatever reason; then Err tells
+// what is known of it.
 func (c *Cell) Ended() <-chan struct{} { return c.ended }
+
+// Err is ErrClosed, with its cause where the host has one; only after Ended is
+// closed.
+func (c *Cell) Err() error {
+	if c.broken == nil {
+		return ErrClosed
+	}
+	return fmt.Errorf("cannot hear the cell's init: %w: %w", c.broken, ErrClosed)
+}
 
 // KillCode kills every process of the cell but its PID 1 and returns when
 // all are gone. The cell and its workspace live on.
@@ -210,7 +234,7 @@ func (c *Cell) KillCode(ctx context.Context) error {
 	case <-done:
 		return nil
 	case <-c.ended:
-		return ErrClosed
+		return c.Err()
 	case <-ctx.Done():
 		return ctx.Err()
 	}
@@ -220,7 +244,7 @@ func (c *Cell) KillCode(ctx context.Context) error {
 // of the cell does it, as the code's own user: what it writes is charged to
 // the cell, and no path that code prepared leads anywhere else.
 func (c *Cell) WriteFile(ctx context.Context, path string, mode uint32, size int64, r io.Reader) error {
-	pr, pw, err := os.Pipe()
+	pr, pw, err := sys.Pipe()
 	if err != nil {
 		return err
 	}
@@ -291,7 +315,7 @@ func (c *Cell) job(ctx context.Context, kind byte, path string, mode uint32, siz
 			}
 			return nil
 		case <-c.ended:
-			return ErrClosed
+			return c.Err()
 		case <-ctx.Done():
 			return ctx.Err()
 		}
@@ -311,9 +335,15 @@ func (c *Cell) end() error {
 		c.standing <- <-c.standing
 	}
 	// The init is PID 1 of its namespace: with it the kernel ends all others.
+	var errs []error
 	if c.process != nil {
-		c.process.Kill()
-		c.process.Wait()
+		if err := c.process.Kill(); err != nil {
+			c.socket.Close() // the other way: the init ends with its lifeline
+			errs = append(errs, fmt.Errorf("cannot kill the cell: %w", err))
+		}
+		if _, err := c.process.Wait(); err != nil {
+			errs = append(errs, fmt.Errorf("cannot wait for the end of the cell: %w", err))
+		}
 		c.process.Close()
 	}
 	c.spec.Trace.Mark("processes gone")
@@ -329,13 +359,15 @@ func (c *Cell) end() error {
 		defer cancel()
 		err = c.group.Destroy(ctx)
 	}
-	if c.slot != nil {
-		if err == nil {
-			c.slot.release()
-		} else {
-			c.slot.file.Close() // keep the record: a later sweep tries again
+	switch {
+	case c.slot == nil:
+	case err != nil:
+		c.slot.file.Close() // keep the record: a later sweep tries again
+	default:
+		if err := c.slot.release(); err != nil {
+			errs = append(errs, fmt.Errorf("cannot forget the record of the cell: %w", err))
 		}
 	}
 	c.spec.Trace.Mark("group and record gone")
-	return err
+	return errors.Join(append(errs, err)...)
 }

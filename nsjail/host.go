@@ -1,7 +1,7 @@
 package nsjail
 
 import (
-	"bytes"
+	"errors"
 	"os"
 	"runtime"
 	"strconv"
@@ -14,28 +14,28 @@ import (
 
 // canMount says whether this process may mount on the host. Being uid 0 is
 // not the question: root of a container may lack the capability.
-func canMount() bool {
+func canMount() (bool, error) {
 	const capSysAdmin = 21
-	status, err := os.ReadFile("/proc/self/status")
+	status, err := sys.ReadControl("/proc/self/status")
 	if err != nil {
-		return false
+		return false, err
 	}
-	_, rest, ok := bytes.Cut(status, []byte("CapEff:\t"))
+	_, rest, ok := strings.Cut(status, "CapEff:\t")
 	if !ok || len(rest) < 16 {
-		return false
+		return false, errors.New("the kernel tells no CapEff of this process")
 	}
-	caps, err := strconv.ParseUint(string(rest[:16]), 16, 64)
-	return err == nil && caps&(1<<capSysAdmin) != 0 && os.Geteuid() == 0
+	caps, err := strconv.ParseUint(rest[:16], 16, 64)
+	return caps&(1<<capSysAdmin) != 0 && os.Geteuid() == 0, err
 }
 
 // procMasked says whether something is mounted below /proc (containers do
 // that): the kernel then refuses a new proc in a user namespace.
 func procMasked() (bool, error) {
-	mounts, err := os.ReadFile("/proc/self/mountinfo")
+	mounts, err := sys.ReadControl("/proc/self/mountinfo")
 	if err != nil {
 		return false, err
 	}
-	for line := range strings.Lines(string(mounts)) {
+	for line := range strings.Lines(mounts) {
 		f := strings.Fields(line)
 		if len(f) > 4 && strings.HasPrefix(f[4], "/proc/") {
 			return true, nil
@@ -49,11 +49,11 @@ var noProcByName bool
 
 // lastCap is the number of the kernel's last capability.
 func lastCap() (int, error) {
-	b, err := os.ReadFile("/proc/sys/kernel/cap_last_cap")
+	text, err := sys.ReadControl("/proc/sys/kernel/cap_last_cap")
 	if err != nil {
 		return 0, err
 	}
-	return strconv.Atoi(string(bytes.TrimSpace(b)))
+	return strconv.Atoi(strings.TrimSpace(text))
 }
 
 // sendProc makes a proc of the cell's PID namespace outside of its user

@@ -1,12 +1,12 @@
 package nsjail
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
 	"syscall"
 
 	"github.com/cellblock/cellblock/cgroup"
@@ -36,7 +36,7 @@ func (c *Cell) CheckPosture(p *Process) error {
 
 	repl := strconv.Itoa(p.PID)
 	f.identity("repl", repl, identity{uid: c.hostID(c.host.code), gid: c.hostGID(c.host.code), seccomp: seccomp.Filters, fds: []int{0, 1, 2, 3}})
-	// While it starts a REPL the init holds more; now it is at rest.
+	c.awaitRest()
 	f.descriptors("init", strconv.Itoa(c.process.Pid), []int{0, 1, 2, 3, 4})
 	f.kinds(repl, []string{"pipe:", "pipe:", "pipe:", "socket:"})
 	f.sameNamespaces(repl, c.namespaces)
@@ -56,6 +56,21 @@ func (c *Cell) CheckPosture(p *Process) error {
 		return &PostureError{left}
 	}
 	return nil
+}
+
+// awaitRest waits until the init has closed what it got for a REPL: until then it
+// holds more descriptors than it may.
+func (c *Cell) awaitRest() {
+	c.mu.Lock()
+	rest := c.rest
+	c.mu.Unlock()
+	if rest == nil {
+		return
+	}
+	select {
+	case <-rest:
+	case <-c.ended:
+	}
 }
 
 // lookAtInit is the part of the posture that no REPL can change: PID 1, its
@@ -88,11 +103,11 @@ type findings struct{ list []string }
 func (f *findings) add(format string, a ...any) { f.list = append(f.list, fmt.Sprintf(format, a...)) }
 
 func (f *findings) read(path string) string {
-	b, err := os.ReadFile(path)
+	text, err := sys.ReadControl(path)
 	if err != nil {
 		f.add("%v", err)
 	}
-	return string(b)
+	return text
 }
 
 // identity looks at every thread, and lists them a second time: the set must
@@ -128,7 +143,7 @@ func (f *findings) descriptors(who, pid string, want []int) {
 // kinds of the descriptors from 0 on.
 func (f *findings) kinds(pid string, want []string) {
 	for fd, kind := range want {
-		if l, err := os.Readlink("/proc/" + pid + "/fd/" + strconv.Itoa(fd)); err != nil || !strings.HasPrefix(l, kind) {
+		if l, err := sys.Readlink("/proc/" + pid + "/fd/" + strconv.Itoa(fd)); err != nil || !strings.HasPrefix(l, kind) {
 			f.add("descriptor %d of the REPL is %q (%v), no %s", fd, l, err, strings.TrimSuffix(kind, ":"))
 		}
 	}
@@ -150,13 +165,7 @@ func (f *findings) groupLimits(g *cgroup.Group, want cgroup.Limits) {
 }
 
 func (f *findings) names(dir string) []string {
-	d, err := os.Open(dir)
-	if err != nil {
-		f.add("%v", err)
-		return nil
-	}
-	defer d.Close()
-	names, err := d.Readdirnames(-1)
+	names, err := sys.Names(dir)
 	if err != nil {
 		f.add("%v", err)
 	}
@@ -198,15 +207,19 @@ func (f *findings) status(who, text string, want identity) {
 }
 
 // hostNamespaces are those of this process, read once.
-var hostNamespaces = sync.OnceValue(func() map[string]string {
+var hostNamespaces = onceGood(func() (map[string]string, error) {
 	var f findings
-	return f.links("self")
+	links := f.links("self")
+	if len(f.list) > 0 {
+		return nil, errors.New(strings.Join(f.list, "; "))
+	}
+	return links, nil
 })
 
 func (f *findings) links(pid string) map[string]string {
 	m := map[string]string{}
 	for _, ns := range namespaces {
-		l, err := os.Readlink("/proc/" + pid + "/ns/" + ns)
+		l, err := sys.Readlink("/proc/" + pid + "/ns/" + ns)
 		if err != nil {
 			f.add("%v", err)
 		}
@@ -218,8 +231,12 @@ func (f *findings) links(pid string) map[string]string {
 // namespaces of the init: none may be the host's.
 func (f *findings) namespaces(pid string) map[string]string {
 	own := f.links(pid)
+	host, err := hostNamespaces()
+	if err != nil {
+		f.add("the host's own namespaces: %v", err)
+	}
 	for _, ns := range namespaces {
-		if own[ns] == hostNamespaces()[ns] {
+		if own[ns] == host[ns] {
 			f.add("the cell has the host's %s namespace", ns)
 		}
 	}
@@ -315,16 +332,16 @@ func plainOptions(s string) string {
 // root compares what / of the REPL is with the prepared tree, by inode.
 func (f *findings) root(pid, tree string) {
 	var in, out syscall.Stat_t
-	if err := syscall.Stat("/proc/"+pid+"/root/", &in); err != nil {
+	if err := sys.Stat("/proc/"+pid+"/root/", &in); err != nil {
 		f.add("root of the REPL: %v", err)
 	}
-	if err := syscall.Stat(tree, &out); err != nil {
+	if err := sys.Stat(tree, &out); err != nil {
 		f.add("prepared root: %v", err)
 	}
 	if in.Dev != out.Dev || in.Ino != out.Ino {
 		f.add("the REPL's root is not the prepared root")
 	}
-	if cwd, err := os.Readlink("/proc/" + pid + "/cwd"); err != nil || cwd != "/workspace" {
+	if cwd, err := sys.Readlink("/proc/" + pid + "/cwd"); err != nil || cwd != "/workspace" {
 		f.add("the REPL works in %q (%v), not in /workspace", cwd, err)
 	}
 }
@@ -377,7 +394,7 @@ func (f *findings) groups(pid string, paths []string) {
 
 func (f *findings) owner(pid string, uid int) {
 	var st syscall.Stat_t
-	if err := syscall.Stat("/proc/"+pid+"/environ", &st); err != nil {
+	if err := sys.Stat("/proc/"+pid+"/environ", &st); err != nil {
 		f.add("owner of the REPL: %v", err)
 		return
 	}

@@ -24,12 +24,13 @@ type process struct {
 }
 
 // Kill ends it, and with it, since it is PID 1, all of its namespace.
-func (p *process) Kill() {
+func (p *process) Kill() error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.pidfd != nil {
-		_ = sys.PidfdSignal(int(p.pidfd.Fd()), syscall.SIGKILL)
+	if p.pidfd == nil {
+		return nil
 	}
+	return again(func() error { return sys.PidfdSignal(int(p.pidfd.Fd()), syscall.SIGKILL) })
 }
 
 // Close gives the descriptor back, after Wait.
@@ -45,7 +46,11 @@ func (p *process) Close() {
 func (p *process) Wait() (string, error) {
 	p.once.Do(func() {
 		var code, status int32
-		if code, status, p.err = sys.WaitPidfd(int(p.pidfd.Fd())); p.err != nil {
+		p.err = again(func() (err error) {
+			code, status, err = sys.WaitPidfd(int(p.pidfd.Fd()))
+			return err
+		})
+		if p.err != nil {
 			return
 		}
 		const exited = 1

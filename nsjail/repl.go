@@ -1,12 +1,12 @@
 package nsjail
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"os"
 	"strconv"
+	"strings"
 	"syscall"
 
 	"github.com/cellblock/cellblock/internal/sys"
@@ -75,20 +75,27 @@ func (c *Cell) order() (_ *Process, err error) {
 			p.closeStreams()
 		}
 	}()
-	if theirs[0], p.Stdin, err = os.Pipe(); err != nil {
+	if theirs[0], p.Stdin, err = sys.Pipe(); err != nil {
 		return nil, hostStep("pipe", err)
 	}
-	if p.Stdout, theirs[1], err = os.Pipe(); err != nil {
+	if p.Stdout, theirs[1], err = sys.Pipe(); err != nil {
 		return nil, hostStep("pipe", err)
 	}
-	if p.Stderr, theirs[2], err = os.Pipe(); err != nil {
+	if p.Stderr, theirs[2], err = sys.Pipe(); err != nil {
 		return nil, hostStep("pipe", err)
 	}
 	if p.Control, theirs[3], err = sys.Pair(syscall.SOCK_STREAM); err != nil {
 		return nil, hostStep("socket", err)
 	}
-	err = c.socket.Send([]byte("S"), int(theirs[0].Fd()), int(theirs[1].Fd()), int(theirs[2].Fd()), int(theirs[3].Fd()))
-	return p, c.gone(err)
+	c.mu.Lock()
+	c.rest = make(chan struct{})
+	c.mu.Unlock()
+	if err = c.socket.Send([]byte("S"), int(theirs[0].Fd()), int(theirs[1].Fd()), int(theirs[2].Fd()), int(theirs[3].Fd())); err != nil {
+		if err = c.gone(err); err != ErrClosed {
+			err = hostStep("order-repl", err)
+		}
+	}
+	return p, err
 }
 
 // receive waits for the process that was ordered.
@@ -119,6 +126,7 @@ func (c *Cell) receive(ctx context.Context, p *Process) (_ *Process, err error) 
 		return nil, hostStep("start-repl", errors.New("BUG(nsjail): the init sent no pidfd"))
 	}
 	if p.PID, err = pidOf(p.pidfd); err != nil {
+		p.pidfd.Close()
 		return nil, hostStep("start-repl", err)
 	}
 	p.inner = a.pid
@@ -128,16 +136,16 @@ func (c *Cell) receive(ctx context.Context, p *Process) (_ *Process, err error) 
 
 // pidOf reads the PID on the host of a pidfd's process.
 func pidOf(pidfd *os.File) (int, error) {
-	info, err := os.ReadFile("/proc/self/fdinfo/" + strconv.Itoa(int(pidfd.Fd())))
+	info, err := sys.ReadControl("/proc/self/fdinfo/" + strconv.Itoa(int(pidfd.Fd())))
 	if err != nil {
 		return 0, err
 	}
-	_, rest, ok := bytes.Cut(info, []byte("\nPid:\t"))
+	_, rest, ok := strings.Cut(info, "\nPid:\t")
 	if !ok {
 		return 0, errors.New("the kernel tells no PID of a pidfd")
 	}
-	line, _, _ := bytes.Cut(rest, []byte("\n"))
-	pid, err := strconv.Atoi(string(line))
+	line, _, _ := strings.Cut(rest, "\n")
+	pid, err := strconv.Atoi(line)
 	if err != nil || pid <= 0 {
 		return 0, fmt.Errorf("the REPL ended at once (pid %q)", line)
 	}
@@ -148,7 +156,7 @@ func pidOf(pidfd *os.File) (int, error) {
 // library took the size of thread stacks from the smaller limit at start.
 func (p *Process) WidenStack() error {
 	_, err := sys.Prlimit(p.PID, sys.RlimitStack, &sys.Rlimit{Soft: mainStack, Hard: mainStack})
-	return err
+	return hostStep("widen-stack", err)
 }
 
 func (p *Process) watch(exit <-chan Exit) {

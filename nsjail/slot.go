@@ -11,6 +11,7 @@ import (
 	"syscall"
 
 	"github.com/cellblock/cellblock/cgroup"
+	"github.com/cellblock/cellblock/internal/sys"
 )
 
 // The host ids of cells. systemd's list of ranges gives 0x70000000 and up to
@@ -57,13 +58,13 @@ func openRuntimeDir(dir string) (string, error) {
 		dir = RuntimeDir()
 	}
 	cells := filepath.Join(dir, "cells")
-	if err := os.MkdirAll(cells, 0o700); err != nil {
+	if err := sys.MkdirAll(cells, 0o700); err != nil {
 		return "", err
 	}
 	for _, d := range []string{dir, cells} {
 		var st syscall.Stat_t
-		if err := syscall.Lstat(d, &st); err != nil {
-			return "", &os.PathError{Op: "lstat", Path: d, Err: err}
+		if err := sys.Lstat(d, &st); err != nil {
+			return "", err
 		}
 		if st.Mode&syscall.S_IFMT != syscall.S_IFDIR || int(st.Uid) != os.Geteuid() || st.Mode&0o022 != 0 {
 			return "", fmt.Errorf("runtime directory %q must be a directory of uid %d that nobody else can write to", d, os.Geteuid())
@@ -82,12 +83,10 @@ func takeSlot(cells string) (*slot, error) {
 		if s == nil {
 			continue
 		}
-		if st, err := s.file.Stat(); err == nil && st.Size() > 0 {
-			// A record that nobody holds: its owner died. Clean up after it.
-			if err := s.sweep(); err != nil {
-				s.file.Close()
-				continue
-			}
+		// A record that nobody holds: its owner died. Clean up after it.
+		if err := s.sweep(); err != nil {
+			s.file.Close()
+			continue
 		}
 		return s, nil
 	}
@@ -96,29 +95,40 @@ func takeSlot(cells string) (*slot, error) {
 
 // lockSlot locks number n; nil when somebody else holds it.
 func lockSlot(cells string, n int, create bool) (*slot, error) {
-	flags := os.O_RDWR | syscall.O_NOFOLLOW | syscall.O_CLOEXEC
+	flags := syscall.O_RDWR | syscall.O_NOFOLLOW
 	if create {
-		flags |= os.O_CREATE
+		flags |= syscall.O_CREAT
 	}
 	path := filepath.Join(cells, strconv.Itoa(n))
-	f, err := os.OpenFile(path, flags, 0o600)
+	fd, err := sys.Open(path, flags, 0o600)
 	if err != nil {
 		if !create && errors.Is(err, os.ErrNotExist) {
 			return nil, nil
 		}
 		return nil, err
 	}
-	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
-		f.Close()
-		return nil, nil
+	s := &slot{n, os.NewFile(uintptr(fd), path)}
+	// Twice, because without the lock the file that was made cannot be removed.
+	if err := again(func() error { return sys.Flock(fd, syscall.LOCK_EX|syscall.LOCK_NB) }); err != nil {
+		s.file.Close()
+		if errors.Is(err, syscall.EWOULDBLOCK) {
+			return nil, nil
+		}
+		return nil, err
 	}
 	// The file may have been unlinked between open and lock.
-	var a, b syscall.Stat_t
-	if syscall.Fstat(int(f.Fd()), &a) != nil || syscall.Lstat(path, &b) != nil || a.Ino != b.Ino {
-		f.Close()
+	var held, named syscall.Stat_t
+	err = again(func() error {
+		return errors.Join(sys.Fstat(fd, &held), sys.Lstat(path, &named))
+	})
+	if err == nil && held.Ino == named.Ino && held.Dev == named.Dev {
+		return s, nil
+	}
+	s.file.Close()
+	if err == nil || errors.Is(err, os.ErrNotExist) {
 		return nil, nil
 	}
-	return &slot{n, f}, nil
+	return nil, err
 }
 
 func (s *slot) name() string { return "cellblock-" + strconv.Itoa(s.n) }
@@ -132,35 +142,37 @@ func (s *slot) write(r record) error {
 	if err != nil {
 		return err
 	}
-	if err := s.file.Truncate(0); err != nil {
+	fd := int(s.file.Fd())
+	if err := sys.Ftruncate(fd, 0); err != nil {
 		return err
 	}
-	_, err = s.file.WriteAt(b, 0)
-	return err
+	return sys.PwriteAll(fd, b, 0)
 }
 
 // release forgets the record. The file goes before the lock does.
-func (s *slot) release() {
-	os.Remove(s.file.Name())
-	s.file.Close()
+func (s *slot) release() error {
+	defer s.file.Close()
+	return again(func() error { return sys.Unlink(s.file.Name()) })
 }
 
 // sweep removes what the record of a dead owner names.
 func (s *slot) sweep() error {
-	b, err := os.ReadFile(s.file.Name())
+	var st syscall.Stat_t
+	if err := again(func() error { return sys.Fstat(int(s.file.Fd()), &st) }); err != nil || st.Size == 0 {
+		return err
+	}
+	text, err := sys.ReadControl(s.file.Name())
 	if err != nil {
 		return err
 	}
 	var r record
-	if len(b) > 0 {
-		if err := json.Unmarshal(b, &r); err != nil {
-			return fmt.Errorf("record %q: %w", s.file.Name(), err)
-		}
+	if err := json.Unmarshal([]byte(text), &r); err != nil {
+		return fmt.Errorf("record %q: %w", s.file.Name(), err)
 	}
 	if err := cgroup.RemovePaths(r.Groups); err != nil {
 		return err
 	}
-	return s.file.Truncate(0)
+	return sys.Ftruncate(int(s.file.Fd()), 0)
 }
 
 // Sweep removes what cells of owners that no longer live left behind: their
@@ -171,14 +183,14 @@ func Sweep(runtimeDir string) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	entries, err := os.ReadDir(cells)
+	names, err := sys.Names(cells)
 	if err != nil {
 		return 0, err
 	}
 	swept := 0
 	var errs []error
-	for _, e := range entries {
-		n, err := strconv.Atoi(e.Name())
+	for _, name := range names {
+		n, err := strconv.Atoi(name)
 		if err != nil || n < 0 || n >= slots {
 			continue
 		}
@@ -191,7 +203,7 @@ func Sweep(runtimeDir string) (int, error) {
 			s.file.Close()
 			continue
 		}
-		s.release()
+		errs = append(errs, s.release())
 		swept++
 	}
 	return swept, errors.Join(errs...)

@@ -4,10 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"runtime"
 	"strconv"
-	"sync"
 	"syscall"
 	"time"
 
@@ -27,7 +27,7 @@ type programs struct {
 	filter []byte
 }
 
-var programsOnce = sync.OnceValues(func() (*programs, error) {
+var programsOnce = onceGood(func() (*programs, error) {
 	b, err := native.Init()
 	if err != nil {
 		return nil, err
@@ -42,12 +42,18 @@ var programsOnce = sync.OnceValues(func() (*programs, error) {
 })
 
 // host is what a process finds out about its host once.
-var hostOnce = sync.OnceValues(func() (layout, error) {
-	l := layout{rootless: !canMount(), code: codeID, mknod: true, landlock: sys.LandlockABI()}
-	if l.rootless {
+var hostOnce = onceGood(func() (l layout, err error) {
+	l = layout{code: codeID, mknod: true}
+	may, err := canMount()
+	if err != nil {
+		return l, err
+	}
+	if l.rootless = !may; l.rootless {
 		l.code = initID
 	}
-	var err error
+	if l.landlock, err = sys.LandlockABI(); err != nil {
+		return l, err
+	}
 	if l.procMasked, err = procMasked(); err != nil {
 		return l, err
 	}
@@ -229,7 +235,7 @@ func (c *Cell) makeGroup() error {
 	return nil
 }
 
-var cgroupHost = sync.OnceValues(cgroup.Probe)
+var cgroupHost = onceGood(cgroup.Probe)
 
 // makeMounts makes on the host what the cell must not be able to resize.
 func (c *Cell) makeMounts(fds *passed) error {
@@ -256,7 +262,7 @@ func (c *Cell) makeMounts(fds *passed) error {
 			return err
 		}
 		if t.share {
-			dup, err := syscall.Open("/proc/self/fd/"+strconv.Itoa(fd), syscall.O_RDONLY|syscall.O_DIRECTORY|syscall.O_CLOEXEC, 0)
+			dup, err := sys.OpenControl("/proc/self/fd/"+strconv.Itoa(fd), syscall.O_RDONLY|syscall.O_DIRECTORY)
 			if err != nil {
 				return hostStep("open "+t.path, err)
 			}
@@ -288,10 +294,11 @@ func (c *Cell) clone(programs *programs, fds *passed) error {
 		return hostStep("socket", err)
 	}
 	defer ours.SetReadDeadline(time.Time{})
-	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
+	nullFD, err := sys.OpenControl(os.DevNull, syscall.O_RDWR)
 	if err != nil {
 		return hostStep("open", err)
 	}
+	null := os.NewFile(uintptr(nullFD), os.DevNull)
 	defer null.Close()
 	entrance := &cgroup.Entrance{BirthFD: -1}
 	if c.group != nil {
@@ -312,26 +319,19 @@ func (c *Cell) clone(programs *programs, fds *passed) error {
 	// The program is told where the entrances are, and enters by itself.
 	argv := append([]string{"outer", strconv.Itoa(c.host.code), c.spec.Python}, c.spec.Args...)
 	argv[0] += fmt.Sprintf("-%02d-%02d", firstFD+len(fds.files), len(entrance.Files))
-	outer, _, err := syscall.StartProcess("/proc/self/fd/"+strconv.Itoa(selfFD), argv, attr)
+	outer, err := sys.StartProcess("/proc/self/fd/"+strconv.Itoa(selfFD), argv, attr)
 	runtime.KeepAlive(files)
 	if err != nil {
-		return hostStep("start", os.NewSyscallError("execve", err))
+		return hostStep("start", err)
 	}
+	theirs.Close()
 	// It is never killed when ctx ends, since only it can tell the init that
 	// it cloned; it waits for nothing but this process and takes a moment.
-	defer reap(outer)
-	theirs.Close()
-	return c.adopt(outer)
-}
-
-// reap waits for a child that ends by itself.
-func reap(pid int) {
-	for {
-		_, err := syscall.Wait4(pid, nil, 0, nil)
-		if !errors.Is(err, syscall.EINTR) {
-			return
-		}
+	if err := c.adopt(outer); err != nil {
+		c.disown(outer)
+		return err
 	}
+	return hostStep("start", again(func() error { _, err := sys.Wait(outer); return err }))
 }
 
 // The steps of outer in init.c that can fail, in its order.
@@ -363,6 +363,7 @@ func (c *Cell) adopt(outer int) error {
 	// Not the number that the program said, which is that of its own namespace.
 	pid, err := pidOf(pidfd)
 	if err != nil {
+		pidfd.Close()
 		return hostStep("clone", err)
 	}
 	c.process = &process{Pid: pid, pidfd: pidfd}
@@ -373,8 +374,11 @@ func (c *Cell) adopt(outer int) error {
 func (c *Cell) hear(kind byte) (answer, error) {
 	buf := make([]byte, 4096)
 	n, fds, err := c.socket.Recv(buf)
-	if err != nil {
+	if errors.Is(err, io.EOF) {
 		return answer{}, hostStep("start", fmt.Errorf("the init's program ended at once: %w", err))
+	}
+	if err != nil {
+		return answer{}, hostStep("start", err)
 	}
 	a, err := parseAnswer(buf[:n], fds)
 	if err != nil {
@@ -400,31 +404,21 @@ func (c *Cell) mapIDs(pid int) error {
 		uids = fmt.Sprintf("%d %d 1", initID, os.Geteuid())
 		gids = fmt.Sprintf("%d %d 1", initID, os.Getegid())
 		// Without it an unprivileged user may not map groups (CVE-2014-8989).
-		if err := writeFile(dir+"setgroups", "deny"); err != nil {
+		if err := sys.WriteControl(dir+"setgroups", "deny"); err != nil {
 			return err
 		}
 	}
-	if err := writeFile(dir+"uid_map", uids); err != nil {
+	if err := sys.WriteControl(dir+"uid_map", uids); err != nil {
 		return err
 	}
-	return writeFile(dir+"gid_map", gids)
+	return sys.WriteControl(dir+"gid_map", gids)
 }
 
 // preferToKill makes the whole cell the first to go when the host itself runs
 // out of memory. Within the cell the kernel takes the largest, and the init is
 // a hundred times smaller than any Python.
 func preferToKill(pid int) error {
-	return writeFile("/proc/"+strconv.Itoa(pid)+"/oom_score_adj", "1000")
-}
-
-func writeFile(path, text string) error {
-	f, err := os.OpenFile(path, os.O_WRONLY, 0)
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	_, err = f.WriteString(text)
-	return err
+	return sys.WriteControl("/proc/"+strconv.Itoa(pid)+"/oom_score_adj", "1000")
 }
 
 // await answers what the init asks for until it says that the cell stands.
@@ -439,6 +433,9 @@ func (c *Cell) await(ctx context.Context) error {
 		if err != nil {
 			if ctx.Err() != nil {
 				return hostStep("await", fmt.Errorf("the init did not finish within %s: %w", buildTime, context.Cause(ctx)))
+			}
+			if !errors.Is(err, io.EOF) {
+				return hostStep("await", err) // it lives: Close ends it
 			}
 			state, werr := c.process.Wait()
 			if werr != nil {

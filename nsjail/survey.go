@@ -127,7 +127,7 @@ func landlockState(l layout) LayerState {
 			Mend: "boot with lsm=landlock,…, or accept it with --without landlock",
 		}
 	}
-	return LayerState{Name: "landlock", Status: Available, Level: fmt.Sprintf("ABI %d", sys.LandlockABI()), Optional: true}
+	return LayerState{Name: "landlock", Status: Available, Level: fmt.Sprintf("ABI %d", l.landlock), Optional: true}
 }
 
 func nativeState() LayerState {

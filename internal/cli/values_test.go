@@ -127,3 +127,43 @@ func checkSet(t *testing.T, kind, in string, err error, want string) {
 		t.Errorf("%s %q: %q, wanted %q in it", kind, in, err, want)
 	}
 }
+
+// FuzzSize: whatever is taken as a size is within bounds, and its text is taken
+// as the same.
+func FuzzSize(f *testing.F) {
+	for _, s := range []string{"512M", "0.5G", " 2g ", "1e9", "0x10", "-1M", "inf", "NaN", "99999999999P", "1.", "１M"} {
+		f.Add(s, int64(32<<20))
+	}
+	f.Fuzz(func(t *testing.T, s string, least int64) {
+		least = max(0, least)
+		n := int64(-1)
+		if (sizeValue{&n, least}).Set(s) != nil {
+			if n != -1 {
+				t.Fatalf("%q is refused and set to %d", s, n)
+			}
+			return
+		}
+		if n < least || n > 1<<50 {
+			t.Fatalf("%q is %d, at least %d", s, n, least)
+		}
+		if n >= 1<<10 && n%(1<<10) == 0 {
+			var again int64
+			if err := (sizeValue{&again, least}).Set(sizeText(n)); err != nil || again != n {
+				t.Fatalf("%q is %d, its text %q is %d: %v", s, n, sizeText(n), again, err)
+			}
+		}
+	})
+}
+
+// FuzzDuration: whatever is taken as a time is more than nothing.
+func FuzzDuration(f *testing.F) {
+	for _, s := range []string{"30s", "1m30s", "2.5", "1e300", "-1", "0", "NaN", "Inf", "999999999h", "1e-10"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		var d time.Duration
+		if err := (durationValue{&d}).Set(s); err == nil && d <= 0 || err != nil && d != 0 {
+			t.Fatalf("%q is %s: %v", s, d, err)
+		}
+	})
+}

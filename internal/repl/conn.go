@@ -11,6 +11,8 @@ import (
 	"os"
 	"strconv"
 	"time"
+
+	"github.com/cellblock/cellblock/internal/sys"
 )
 
 // Conn is the host's end of a REPL's control channel. It is not safe for
@@ -30,6 +32,9 @@ func New(c net.Conn) *Conn { return &Conn{conn: c} }
 // FromFile returns a Conn over a stream socket's file, which it closes.
 func FromFile(f *os.File) (*Conn, error) {
 	defer f.Close()
+	if err := sys.Fault("fcntl"); err != nil {
+		return nil, fmt.Errorf("cannot use %s as a control channel: %w", f.Name(), err)
+	}
 	c, err := net.FileConn(f)
 	if err != nil {
 		return nil, fmt.Errorf("cannot use %s as a control channel: %w", f.Name(), err)

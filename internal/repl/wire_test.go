@@ -2,12 +2,15 @@ package repl
 
 import (
 	"bytes"
+	"context"
 	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net"
 	"strings"
 	"testing"
+	"time"
 	"unicode/utf8"
 )
 
@@ -128,4 +131,38 @@ func TestVariableMatchesResult(t *testing.T) {
 	if string(got) != `{"type":"int"}` {
 		t.Errorf("%s", got)
 	}
+}
+
+// FuzzConn: a cell that writes anything at any time, and then is silent, costs
+// its own session only.
+func FuzzConn(f *testing.F) {
+	hello := append(make([]byte, 8), `{"pid":1,"version":"3.11.2"}`...)
+	hello = append(binary.LittleEndian.AppendUint32(nil, uint32(len(hello))), hello...)
+	f.Add(hello, []byte{})
+	f.Add(hello, hello)
+	f.Add(hello[:7], []byte("x"))
+	f.Fuzz(func(t *testing.T, first, second []byte) {
+		ours, theirs := net.Pipe()
+		c := New(ours)
+		defer c.Close()
+		go func() { // what the cell does
+			theirs.Write(first)
+			theirs.SetReadDeadline(time.Now().Add(time.Second))
+			theirs.Read(make([]byte, 1<<10))
+			theirs.Write(second)
+			theirs.Close()
+		}()
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+		defer cancel()
+		_, err := c.Ready(ctx)
+		if err == nil {
+			_, err = c.Exec(ctx, Request{Code: "pass"})
+		}
+		if !errors.Is(err, ErrProtocol) && !errors.Is(err, ErrClosed) {
+			t.Fatalf("untyped error %v", err)
+		}
+		if _, again := c.Exec(ctx, Request{}); again != err {
+			t.Fatalf("%v after %v", again, err)
+		}
+	})
 }

@@ -1,8 +1,6 @@
 package sys
 
 import (
-	"errors"
-	"os"
 	"syscall"
 	"unsafe"
 )
@@ -12,15 +10,13 @@ import (
 func WaitPidfd(pidfd int) (code, status int32, err error) {
 	const pPidfd, wExited = 3, 4
 	var info [128]byte
-	for {
+	err = retryEINTR("waitid", func() error {
 		_, _, errno := syscall.Syscall6(syscall.SYS_WAITID, pPidfd, uintptr(pidfd), uintptr(unsafe.Pointer(&info[0])), wExited, 0, 0)
-		if errors.Is(errno, syscall.EINTR) {
-			continue
-		}
-		if errno != 0 {
-			return 0, 0, os.NewSyscallError("waitid", errno)
-		}
-		// si_signo, si_errno, si_code, padding, si_pid, si_uid, si_status
-		return *(*int32)(unsafe.Pointer(&info[8])), *(*int32)(unsafe.Pointer(&info[24])), nil
+		return errnoErr(errno)
+	})
+	if err != nil {
+		return 0, 0, err
 	}
+	// si_signo, si_errno, si_code, padding, si_pid, si_uid, si_status
+	return *(*int32)(unsafe.Pointer(&info[8])), *(*int32)(unsafe.Pointer(&info[24])), nil
 }

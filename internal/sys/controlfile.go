@@ -10,18 +10,7 @@ import (
 // register each of them with the poller, two more system calls per file.
 
 // OpenControl opens a control file with O_CLOEXEC added to flags.
-func OpenControl(path string, flags int) (int, error) {
-	for {
-		fd, err := syscall.Open(path, flags|syscall.O_CLOEXEC, 0)
-		if err == syscall.EINTR {
-			continue
-		}
-		if err != nil {
-			return -1, &os.PathError{Op: "open", Path: path, Err: err}
-		}
-		return fd, nil
-	}
-}
+func OpenControl(path string, flags int) (int, error) { return Open(path, flags, 0) }
 
 // WriteControl writes a value to a control file that exists.
 func WriteControl(path, value string) error {
@@ -38,22 +27,13 @@ func WriteControl(path, value string) error {
 
 // WriteControlFD writes a value in one write, as control files want it.
 func WriteControlFD(fd int, value string) error {
-	for {
-		_, err := syscall.Write(fd, []byte(value))
-		if err != syscall.EINTR {
-			return err
-		}
-	}
+	return retry("write", func() error { _, err := syscall.Write(fd, []byte(value)); return err })
 }
 
 // ReadControlFD reads an open control file from its start, anew on every call.
-func ReadControlFD(fd int, buf []byte) (int, error) {
-	for {
-		n, err := syscall.Pread(fd, buf, 0)
-		if err != syscall.EINTR {
-			return n, err
-		}
-	}
+func ReadControlFD(fd int, buf []byte) (n int, err error) {
+	err = retry("pread64", func() (e error) { n, e = syscall.Pread(fd, buf, 0); return e })
+	return max(n, 0), err
 }
 
 // ReadControl reads a whole control file.
@@ -66,10 +46,9 @@ func ReadControl(path string) (string, error) {
 	var text strings.Builder
 	buf := make([]byte, 8192)
 	for {
-		n, err := syscall.Read(fd, buf)
+		n := 0
+		err := retry("read", func() (e error) { n, e = syscall.Read(fd, buf); return e })
 		switch {
-		case err == syscall.EINTR:
-			continue
 		case err != nil:
 			return "", &os.PathError{Op: "read", Path: path, Err: err}
 		case n == 0:

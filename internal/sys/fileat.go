@@ -20,12 +20,24 @@ const (
 
 // retryEINTR repeats call until a signal no longer interrupts it.
 func retryEINTR(name string, call func() error) error {
+	err := retry(name, call)
+	if errno, bare := err.(syscall.Errno); bare {
+		return os.NewSyscallError(name, errno)
+	}
+	return err // nil, or of package os, which has named the call
+}
+
+// retry is retryEINTR that returns the bare error.
+func retry(name string, call func() error) error {
 	for {
-		err := call()
-		if err == syscall.EINTR {
+		if errno := fault(name); errno == syscall.EINTR {
 			continue
+		} else if errno != 0 {
+			return errno
 		}
-		return os.NewSyscallError(name, err)
+		if err := call(); err != syscall.EINTR {
+			return err
+		}
 	}
 }
 
@@ -37,7 +49,11 @@ func Fstatat(dirfd int, name []byte, st *syscall.Stat_t, flags int) syscall.Errn
 		return syscall.EINVAL
 	}
 	for {
-		if errno := fstatat(dirfd, &name[0], st, flags); errno != syscall.EINTR {
+		errno := fault("fstatat")
+		if errno == 0 {
+			errno = fstatat(dirfd, &name[0], st, flags)
+		}
+		if errno != syscall.EINTR {
 			return errno
 		}
 	}

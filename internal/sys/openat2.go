@@ -32,13 +32,14 @@ func Openat2(dirfd int, path string, how OpenHow) (int, error) {
 	if err != nil {
 		return -1, os.NewSyscallError("openat2", err)
 	}
-	for {
-		fd, errno := openat2(dirfd, p, &how)
-		if errno == 0 {
-			return fd, nil
-		}
-		if errno != syscall.EINTR {
-			return -1, os.NewSyscallError("openat2", errno)
-		}
+	fd := -1
+	err = retryEINTR("openat2", func() error {
+		var errno syscall.Errno
+		fd, errno = openat2(dirfd, p, &how)
+		return errnoErr(errno)
+	})
+	if err != nil {
+		return -1, err
 	}
+	return fd, nil
 }

@@ -1,7 +1,6 @@
 package sys
 
 import (
-	"errors"
 	"io"
 	"os"
 	"syscall"
@@ -13,15 +12,19 @@ type Packet struct{ f *os.File }
 
 // Pair makes a connected pair: ours, and the end for a child.
 func Pair(kind int) (ours, theirs *os.File, err error) {
-	fds, err := syscall.Socketpair(syscall.AF_UNIX, kind|syscall.SOCK_CLOEXEC, 0)
+	var fds [2]int
+	err = retryEINTR("socketpair", func() (e error) {
+		fds, e = syscall.Socketpair(syscall.AF_UNIX, kind|syscall.SOCK_CLOEXEC, 0)
+		return e
+	})
 	if err != nil {
-		return nil, nil, os.NewSyscallError("socketpair", err)
+		return nil, nil, err
 	}
 	// Ours goes through the runtime's poller, so that deadlines work.
-	if err := syscall.SetNonblock(fds[0], true); err != nil {
+	if err := retryEINTR("fcntl", func() error { return syscall.SetNonblock(fds[0], true) }); err != nil {
 		syscall.Close(fds[0])
 		syscall.Close(fds[1])
-		return nil, nil, os.NewSyscallError("fcntl", err)
+		return nil, nil, err
 	}
 	return os.NewFile(uintptr(fds[0]), "socket"), os.NewFile(uintptr(fds[1]), "socket"), nil
 }
@@ -44,8 +47,11 @@ func (p *Packet) Send(b []byte, fds ...int) error {
 	}
 	var serr error
 	err = raw.Write(func(fd uintptr) bool {
-		_, serr = syscall.SendmsgN(int(fd), b, oob, nil, syscall.MSG_NOSIGNAL)
-		return !errors.Is(serr, syscall.EAGAIN) && !errors.Is(serr, syscall.EINTR)
+		serr = retry("sendmsg", func() error {
+			_, err := syscall.SendmsgN(int(fd), b, oob, nil, syscall.MSG_NOSIGNAL)
+			return err
+		})
+		return serr != syscall.EAGAIN
 	})
 	if err != nil {
 		return err
@@ -63,10 +69,19 @@ func (p *Packet) Recv(b []byte) (n int, fds []int, err error) {
 	var oob [64]byte
 	var on int
 	var rerr error
-	err = raw.Read(func(fd uintptr) bool {
-		n, on, _, _, rerr = syscall.Recvmsg(int(fd), b, oob[:], syscall.MSG_CMSG_CLOEXEC)
-		return !errors.Is(rerr, syscall.EAGAIN) && !errors.Is(rerr, syscall.EINTR)
-	})
+	read := func(fd uintptr) bool {
+		rerr = retry("recvmsg", func() (e error) {
+			n, on, _, _, e = syscall.Recvmsg(int(fd), b, oob[:], syscall.MSG_CMSG_CLOEXEC)
+			return e
+		})
+		return rerr != syscall.EAGAIN
+	}
+	err = raw.Read(read)
+	if err == nil && rerr == syscall.ECONNRESET {
+		// The other end is gone and had not read all. That is told once, before
+		// what it had sent, which may say why.
+		err = raw.Read(read)
+	}
 	if err != nil {
 		return 0, nil, err
 	}

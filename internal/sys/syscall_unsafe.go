@@ -1,48 +1,43 @@
 package sys
 
 import (
+	"errors"
 	"os"
+	"runtime"
 	"syscall"
 	"unsafe"
 )
 
 // call runs one system call, again on EINTR.
-func call(name string, nr uintptr, a ...uintptr) (uintptr, error) {
+func call(name string, nr uintptr, a ...uintptr) (r uintptr, err error) {
 	var p [6]uintptr
 	copy(p[:], a)
-	for {
-		r, _, errno := syscall.Syscall6(nr, p[0], p[1], p[2], p[3], p[4], p[5])
-		if errno == syscall.EINTR {
-			continue
-		}
-		if errno != 0 {
-			return 0, os.NewSyscallError(name, errno)
-		}
-		return r, nil
-	}
+	err = retryEINTR(name, func() error {
+		var errno syscall.Errno
+		r, _, errno = syscall.Syscall6(nr, p[0], p[1], p[2], p[3], p[4], p[5])
+		return errnoErr(errno)
+	})
+	return r, err
 }
 
 func cstr(s string) (*byte, error) { return syscall.BytePtrFromString(s) }
 
 // strcall is call with one string argument at position at.
-func strcall(name string, nr uintptr, at int, s string, a ...uintptr) (uintptr, error) {
+func strcall(name string, nr uintptr, at int, s string, a ...uintptr) (r uintptr, err error) {
 	p, err := cstr(s)
 	if err != nil {
 		return 0, os.NewSyscallError(name, err)
 	}
 	var v [6]uintptr
 	copy(v[:], a)
-	for {
+	err = retryEINTR(name, func() error {
 		v[at] = uintptr(unsafe.Pointer(p))
-		r, _, errno := syscall.Syscall6(nr, v[0], v[1], v[2], v[3], v[4], v[5])
-		if errno == syscall.EINTR {
-			continue
-		}
-		if errno != 0 {
-			return 0, os.NewSyscallError(name, errno)
-		}
-		return r, nil
-	}
+		var errno syscall.Errno
+		r, _, errno = syscall.Syscall6(nr, v[0], v[1], v[2], v[3], v[4], v[5])
+		return errnoErr(errno)
+	})
+	runtime.KeepAlive(p)
+	return r, err
 }
 
 // FsOpen opens a file system context.
@@ -61,11 +56,10 @@ func FsSet(fd int, key, value string) error {
 	if err != nil {
 		return os.NewSyscallError("fsconfig", err)
 	}
-	_, _, errno := syscall.Syscall6(SysFsconfig, uintptr(fd), fsconfigSetString, uintptr(unsafe.Pointer(k)), uintptr(unsafe.Pointer(v)), 0, 0)
-	if errno != 0 {
-		return os.NewSyscallError("fsconfig "+key, errno)
-	}
-	return nil
+	return retryEINTR("fsconfig "+key, func() error {
+		_, _, errno := syscall.Syscall6(SysFsconfig, uintptr(fd), fsconfigSetString, uintptr(unsafe.Pointer(k)), uintptr(unsafe.Pointer(v)), 0, 0)
+		return errnoErr(errno)
+	})
 }
 
 // FsSetFD sets a parameter that is a file descriptor.
@@ -92,23 +86,6 @@ func OpenTree(dirfd int, path string, flags uint) (int, error) {
 	return int(r), err
 }
 
-// MoveMount attaches the mount that fd refers to at path below dirfd.
-func MoveMount(fd, dirfd int, path string) error {
-	empty, err := cstr("")
-	if err != nil {
-		return err
-	}
-	p, err := cstr(path)
-	if err != nil {
-		return os.NewSyscallError("move_mount", err)
-	}
-	_, _, errno := syscall.Syscall6(SysMoveMount, uintptr(fd), uintptr(unsafe.Pointer(empty)), uintptr(dirfd), uintptr(unsafe.Pointer(p)), MoveMountFEmptyPath, 0)
-	if errno != 0 {
-		return os.NewSyscallError("move_mount", errno)
-	}
-	return nil
-}
-
 type mountAttr struct{ set, clr, propagation, userns uint64 }
 
 // MountSetattr sets and clears attributes of the mount that fd refers to.
@@ -118,11 +95,10 @@ func MountSetattr(fd int, set, clr uint64) error {
 		return err
 	}
 	a := mountAttr{set: set, clr: clr}
-	_, _, errno := syscall.Syscall6(SysMountSetattr, uintptr(fd), uintptr(unsafe.Pointer(empty)), AtEmptyPath, uintptr(unsafe.Pointer(&a)), unsafe.Sizeof(a), 0)
-	if errno != 0 {
-		return os.NewSyscallError("mount_setattr", errno)
-	}
-	return nil
+	return retryEINTR("mount_setattr", func() error {
+		_, _, errno := syscall.Syscall6(SysMountSetattr, uintptr(fd), uintptr(unsafe.Pointer(empty)), AtEmptyPath, uintptr(unsafe.Pointer(&a)), unsafe.Sizeof(a), 0)
+		return errnoErr(errno)
+	})
 }
 
 // Memfd makes a memory file with the given content, sealed against every
@@ -133,15 +109,11 @@ func Memfd(name string, content []byte) (*os.File, error) {
 		return nil, err
 	}
 	f := os.NewFile(r, name)
-	if _, err := f.Write(content); err != nil {
+	if err := PwriteAll(int(f.Fd()), content, 0); err != nil {
 		f.Close()
 		return nil, err
 	}
 	if _, err := call("fcntl add seals", syscall.SYS_FCNTL, f.Fd(), fAddSeals, sealAll); err != nil {
-		f.Close()
-		return nil, err
-	}
-	if _, err := f.Seek(0, 0); err != nil {
 		f.Close()
 		return nil, err
 	}
@@ -155,11 +127,11 @@ type Rlimit struct{ Soft, Hard uint64 }
 // returns the old one.
 func Prlimit(pid, resource int, limit *Rlimit) (Rlimit, error) {
 	var old Rlimit
-	_, _, errno := syscall.RawSyscall6(syscall.SYS_PRLIMIT64, uintptr(pid), uintptr(resource), uintptr(unsafe.Pointer(limit)), uintptr(unsafe.Pointer(&old)), 0, 0)
-	if errno != 0 {
-		return old, os.NewSyscallError("prlimit", errno)
-	}
-	return old, nil
+	err := retryEINTR("prlimit", func() error {
+		_, _, errno := syscall.RawSyscall6(syscall.SYS_PRLIMIT64, uintptr(pid), uintptr(resource), uintptr(unsafe.Pointer(limit)), uintptr(unsafe.Pointer(&old)), 0, 0)
+		return errnoErr(errno)
+	})
+	return old, err
 }
 
 // Setns moves the calling thread into a namespace.
@@ -197,11 +169,10 @@ func Symlinkat(target string, dirfd int, name string) error {
 	if err != nil {
 		return err
 	}
-	_, _, errno := syscall.Syscall(syscall.SYS_SYMLINKAT, uintptr(unsafe.Pointer(t)), uintptr(dirfd), uintptr(unsafe.Pointer(n)))
-	if errno != 0 {
-		return os.NewSyscallError("symlinkat", errno)
-	}
-	return nil
+	return retryEINTR("symlinkat", func() error {
+		_, _, errno := syscall.Syscall(syscall.SYS_SYMLINKAT, uintptr(unsafe.Pointer(t)), uintptr(dirfd), uintptr(unsafe.Pointer(n)))
+		return errnoErr(errno)
+	})
 }
 
 // Mkdirat makes a directory below dirfd.
@@ -210,11 +181,12 @@ func Mkdirat(dirfd int, name string, mode uint32) error {
 	return err
 }
 
-// LandlockABI is the Landlock version of the kernel, 0 for none.
-func LandlockABI() int {
+// LandlockABI is the Landlock version of the kernel, 0 for none (it was built
+// without, or not enabled at boot).
+func LandlockABI() (int, error) {
 	r, err := call("landlock_create_ruleset", SysLandlockCreate, 0, 0, 1)
-	if err != nil {
-		return 0
+	if errors.Is(err, syscall.ENOSYS) || errors.Is(err, syscall.EOPNOTSUPP) {
+		return 0, nil
 	}
-	return int(r)
+	return int(r), err
 }

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"path/filepath"
 	"sync"
 	"syscall"
@@ -52,7 +51,7 @@ func Open(fd int) (*Dir, error) {
 // missing. The path to the folder is the caller's and trusted, but the folder
 // itself must not be a symbolic link.
 func OpenFolder(path string) (*Dir, error) {
-	if err := os.MkdirAll(path, 0o755); err != nil {
+	if err := sys.MkdirAll(path, 0o755); err != nil {
 		return nil, fmt.Errorf("cannot make the folder %q: %w", path, err)
 	}
 	return openExisting(path)
@@ -60,7 +59,7 @@ func OpenFolder(path string) (*Dir, error) {
 
 func openExisting(path string) (*Dir, error) {
 	// Clean, because "link/" would follow the link.
-	fd, err := syscall.Open(filepath.Clean(path), syscall.O_RDONLY|syscall.O_DIRECTORY|openFlags, 0)
+	fd, err := sys.Open(filepath.Clean(path), syscall.O_RDONLY|syscall.O_DIRECTORY|openFlags, 0)
 	if err != nil {
 		return nil, fmt.Errorf("cannot open the folder %q: %w", path, err)
 	}

@@ -6,6 +6,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"unicode"
+	"unicode/utf8"
 )
 
 func TestCheckPath(t *testing.T) {
@@ -99,4 +101,28 @@ func TestNamesForPeople(t *testing.T) {
 	if got := Display("a\xffb"); got != "a\uFFFDb" {
 		t.Errorf("Display: %q", got)
 	}
+}
+
+// FuzzQuote: no name that code gives a file reaches a terminal as more than
+// text, and JSON can hold what is shown of it.
+func FuzzQuote(f *testing.F) {
+	for _, s := range []string{"", "a b", "\x1b[31m", "a\nb", "\xff", "\u202e", "\u009b", `"`} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, p string) {
+		for _, r := range Quote(p) {
+			if !unicode.IsPrint(r) {
+				t.Fatalf("%q is quoted as %q", p, Quote(p))
+			}
+		}
+		if !utf8.ValidString(Display(p)) {
+			t.Fatalf("%q is shown as %q", p, Display(p))
+		}
+		if checkRaw(p) == nil {
+			dir, name := split(p)
+			if join(dir, name) != p {
+				t.Fatalf("%q is split into %q and %q", p, dir, name)
+			}
+		}
+	})
 }

@@ -13,9 +13,6 @@ import (
 //go:embed dist
 var dist embed.FS
 
-// Init is the static program that builds a cell from inside and stays its PID 1.
-func Init() ([]byte, error) { return file("init") }
-
 // Lock is the shared object that denies exec before Python's main runs.
 func Lock() ([]byte, error) { return file("lock.so") }
 

@@ -17,6 +17,7 @@
  *    | <----- r: the cell stands          |
  *    | S + 4 fds: start a REPL  --------> |  fork, drop, filter, exec -----> |
  *    | <----- s + pidfd, or s + step, errno
+ *    | <----- q: at rest, what was passed is closed
  *    | <----- x pid status usage          | <------------- a REPL ends ----- |
  *    | W + pipe: write a file ----------> |  fork, drop, write -> x
  *    | D, M: delete, make directory ----> |  fork, drop, do it -> x
@@ -58,7 +59,9 @@
 
 /* ---- system calls ---- */
 
-#if defined(__x86_64__)
+#if defined(CELLBLOCK_DECODE)
+/* decode.c brings its own */
+#elif defined(__x86_64__)
 static long sys6(long n, long a, long b, long c, long d, long e, long f) {
 	long r;
 	register long r10 __asm__("r10") = d;
@@ -121,6 +124,10 @@ static char msg[MAX_MSG + 1] __attribute__((aligned(8)));
 static long code_uid;
 static char **python, **env;
 
+#ifdef CELLBLOCK_FAULTS
+#include "faults.h"
+#endif
+
 __attribute__((noreturn)) static void die(int status) { for (;;) sys(__NR_exit_group, status); }
 
 static void tell(struct reply *r, int fd) {
@@ -128,8 +135,10 @@ static void tell(struct reply *r, int fd) {
 	struct cmsg_ c = { offsetof(struct cmsg_, fd) + sizeof(int), 1 /* SOL_SOCKET */, 1 /* SCM_RIGHTS */, { fd } };
 	struct msghdr_ m = { 0, 0, &v, 1, fd < 0 ? 0 : &c, fd < 0 ? 0 : sizeof c, 0 };
 	if (fd >= 0) m.controllen = 24;
-	/* MSG_NOSIGNAL; the owner that is gone is noticed by poll. */
-	sys(__NR_sendmsg, HOST, &m, 0x4000);
+	long n;
+	do n = sys(__NR_sendmsg, HOST, &m, 0x4000 /* MSG_NOSIGNAL */); while (n == -EINTR);
+	/* The owner is gone, or would wait without end for what cannot be told. */
+	if (n < 0) die(115);
 }
 
 /* ---- in the children ---- */
@@ -328,6 +337,8 @@ static void reap(void) {
 			tell(&r, -1);
 			continue;
 		}
+		/* Without the ends of its children it is of no use. */
+		if (pid < 0 && pid != -ECHILD) die(114);
 		if (pid == -ECHILD && killing) {
 			struct reply r = { .kind = 'k' };
 			killing = 0;
@@ -359,6 +370,10 @@ static void hear(void) {
 		break;
 	}
 	for (int i = 0; i < fds; i++) sys(__NR_close, c.fd[i]);
+	if (msg[0] == 'S') {
+		struct reply rest = { .kind = 'q' };
+		tell(&rest, -1);
+	}
 }
 
 /* receive waits for one message of the host, with at most one descriptor. */
@@ -413,6 +428,7 @@ static long one(const struct insn *in, char *data, size_t size) {
 		tell(&r, (int)a[0]);
 		return 0;
 	case POKE: /* a descriptor that belongs into a structure */
+		if (in->kind[1] != POINTER || size - in->arg[1] < 4) return -EFAULT;
 		memcpy((void *)a[1], &a[0], 4);
 		return 0;
 	}
@@ -492,8 +508,8 @@ static void outer(char **argv) {
 __attribute__((noreturn)) static void serve(void) {
 	uint64_t child = 1UL << (17 - 1);
 	struct reply ready = { .kind = 'r' };
-	sys(__NR_rt_sigprocmask, SIG_BLOCK, &child, 0, 8);
-	long sfd = sys(__NR_signalfd4, -1, &child, 8, O_CLOEXEC | O_NONBLOCK);
+	long e = sys(__NR_rt_sigprocmask, SIG_BLOCK, &child, 0, 8);
+	long sfd = e < 0 ? e : sys(__NR_signalfd4, -1, &child, 8, O_CLOEXEC | O_NONBLOCK);
 	if (sfd < 0) die(122);
 	tell(&ready, -1);
 	for (;;) {
