@@ -351,7 +351,7 @@ func TestFirstCell(t *testing.T) {
 			continue // TestHostCalls has it
 		}
 		for _, errno := range errnos {
-			if i++; testing.Short() && i%25 != 0 {
+			if i++; testing.Short() && i%11 != 0 {
 				continue
 			}
 			r := child(t, order{p, errno})
