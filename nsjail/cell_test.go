@@ -175,6 +175,10 @@ func TestFailedSteps(t *testing.T) {
 	testkit.Require(t, testkit.Root, testkit.MemoryController)
 	good := spec(t)
 	stage := t.TempDir()
+	file := stage + "/file"
+	if err := os.WriteFile(file, nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
 	for _, c := range []struct {
 		name  string
 		edit  func(*nsjail.Spec)
@@ -183,7 +187,7 @@ func TestFailedSteps(t *testing.T) {
 	}{
 		{"no root", func(s *nsjail.Spec) { s.Root = "/nonexistent" }, "mount root", syscall.ENOENT},
 		{"no input", func(s *nsjail.Spec) { s.Inputs = []nsjail.Input{{Stage: "/nonexistent", Name: "x"}} }, "mount input0", syscall.ENOENT},
-		{"no mount point", func(s *nsjail.Spec) { s.Inputs = []nsjail.Input{{Stage: stage, Name: "a/b"}} }, "attach workspace/a/b", syscall.ENOENT},
+		{"a mount point below a read-only one", func(s *nsjail.Spec) { s.Inputs = []nsjail.Input{{Stage: file, Name: "a", File: true}, {Stage: stage, Name: "a/b"}} }, "attach workspace/a/b", syscall.EROFS},
 		{"an empty root", func(s *nsjail.Spec) { s.Root = t.TempDir() }, "attach dev", syscall.ENOENT},
 		{"a huge limit", func(s *nsjail.Spec) { s.OpenFiles = 1 << 40 }, "rlimit 7", syscall.EPERM},
 	} {

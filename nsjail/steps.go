@@ -142,9 +142,18 @@ func steps(s Spec, l layout, fd func(string) int) []step {
 			}
 		})
 	}
+	parents := map[string]bool{}
 	for i, in := range s.Inputs {
 		path := "workspace/" + in.Name
 		add("attach "+path, func(p *program) {
+			for at, c := range in.Name {
+				if dir := "workspace/" + in.Name[:at]; c == '/' && !parents[dir] {
+					parents[dir] = true
+					p.tolerate(syscall.EEXIST, syscall.SYS_MKDIRAT, root, dir, 0o777)
+					// The code's own, though init makes it, and whatever the caller's umask.
+					p.call(syscall.SYS_FCHMODAT, root, dir, 0o777)
+				}
+			}
 			if in.File {
 				p.call(syscall.SYS_CLOSE, p.open(syscall.SYS_OPENAT, root, path, syscall.O_CREAT|syscall.O_EXCL|syscall.O_WRONLY|syscall.O_CLOEXEC, 0o444))
 			} else {
