@@ -187,7 +187,9 @@ func TestFailedSteps(t *testing.T) {
 	}{
 		{"no root", func(s *nsjail.Spec) { s.Root = "/nonexistent" }, "mount root", syscall.ENOENT},
 		{"no input", func(s *nsjail.Spec) { s.Inputs = []nsjail.Input{{Stage: "/nonexistent", Name: "x"}} }, "mount input0", syscall.ENOENT},
-		{"a mount point below a read-only one", func(s *nsjail.Spec) { s.Inputs = []nsjail.Input{{Stage: file, Name: "a", File: true}, {Stage: stage, Name: "a/b"}} }, "attach workspace/a/b", syscall.EROFS},
+		{"a mount point below a read-only one", func(s *nsjail.Spec) {
+			s.Inputs = []nsjail.Input{{Stage: file, Name: "a", File: true}, {Stage: stage, Name: "a/b"}}
+		}, "attach workspace/a/b", syscall.EROFS},
 		{"an empty root", func(s *nsjail.Spec) { s.Root = t.TempDir() }, "attach dev", syscall.ENOENT},
 		{"a huge limit", func(s *nsjail.Spec) { s.OpenFiles = 1 << 40 }, "rlimit 7", syscall.EPERM},
 	} {

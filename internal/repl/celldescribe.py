@@ -61,10 +61,31 @@ def skip_tracker(module):
     module.getfd = lambda: 2  # for starting a program, which is refused later
 
 
+def find_by_looking(module):
+    """Makes ctypes.util.find_library look for a file itself. Python's own asks ldconfig and compilers,
+    programs that a cell neither has nor could start."""
+    def find_library(name):
+        impl, os = sys.implementation, load('os')
+        dirs = ['/usr/lib/' + getattr(impl, '_multiarch', ''), '/usr/lib64', '/usr/lib']
+        for folder in os.environ.get('LD_LIBRARY_PATH', '').split(':') + dirs:
+            try:
+                files = posix.listdir(folder) if folder[:1] == '/' else []
+            except OSError:
+                continue
+            plain = 'lib%s.so' % name
+            # libz.so.1 before libz.so.1.2, and that before libz.so, which may be text for a linker
+            found = [f for f in files if f[:len(plain) + 1] == plain + '.' and f[len(plain) + 1:].replace('.', '').isdigit()]
+            if found or plain in files:
+                return min(found, key=lambda f: (f.count('.'), f)) if found else plain
+        return None
+    module.find_library = find_library
+
+
 # What is done to a module when something imports it, so that nobody pays for it before.
 after_import = {
     'linecache': lambda module: publish(module, sources),
     'multiprocessing.resource_tracker': skip_tracker,
+    'ctypes.util': find_by_looking,
 }
 
 
