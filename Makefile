@@ -13,6 +13,7 @@ CFLAGS_INIT := -static -nostdlib -ffreestanding -fno-stack-protector -fno-pie -n
                  -O2 -Wall -Wextra -Werror -Wl,--build-id=none,-z,noseparate-code -s
 CFLAGS_LOCK   := -shared -fPIC -O2 -nostartfiles -nostdlib -fno-stack-protector -Wall -Wextra -Werror \
                  -Wl,-z,relro,-z,now,-z,noexecstack,-z,noseparate-code,--build-id=none -s
+CFLAGS_FORK   := $(CFLAGS_LOCK) -fvisibility=hidden $(if $(filter x86_64,$(shell uname -m)),-mno-red-zone)
 
 .PHONY: all build native deps deps-test deps-bench demo test test-unit test-faults fuzz lint bench generate clean help install
 
@@ -41,13 +42,18 @@ deps-test: deps-demo
 
 # ---- build ----
 
-native: $(DIST)/init $(DIST)/lock.so ## the programs that run before or without Go
+native: $(DIST)/init $(DIST)/lock.so $(DIST)/fork.so ## the programs that run before or without Go
 
-$(DIST)/init: $(NATIVE)/src/init.c Makefile
+HEADERS := $(wildcard $(NATIVE)/src/*.h)
+
+$(DIST)/init: $(NATIVE)/src/init.c $(HEADERS) Makefile
 	gcc $(CFLAGS_INIT) -o $@ $<
 
-$(DIST)/lock.so: $(NATIVE)/src/lock.c Makefile
+$(DIST)/lock.so: $(NATIVE)/src/lock.c $(HEADERS) Makefile
 	gcc $(CFLAGS_LOCK) -o $@ $<
+
+$(DIST)/fork.so: $(NATIVE)/src/fork.c $(HEADERS) Makefile
+	gcc $(CFLAGS_FORK) -o $@ $<
 
 build: deps native ## bin/cellblock
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags='-s -w -X github.com/cellblock/cellblock/internal/cli.version=$(VERSION)' -o $(BIN)/cellblock ./cmd/cellblock
@@ -81,7 +87,7 @@ test-faults: $(NATIVE)/faulty/init ## each system call that builds or ends a cel
 fuzz: native ## each fuzz target for FUZZTIME=30s; FUZZWORKERS=1 ONLY=pattern
 	@FUZZTIME="$(FUZZTIME)" FUZZWORKERS="$(FUZZWORKERS)" ONLY="$(ONLY)" bash tests/fuzz.sh
 
-$(NATIVE)/faulty/init: $(NATIVE)/src/init.c $(NATIVE)/src/faults.h Makefile
+$(NATIVE)/faulty/init: $(NATIVE)/src/init.c $(HEADERS) Makefile
 	mkdir -p $(@D)
 	gcc $(CFLAGS_INIT) -DCELLBLOCK_FAULTS -o $@ $<
 
@@ -93,4 +99,4 @@ bench: deps-test build ## interleaved medians and ratios; ROUNDS=50 ONLY=name,na
 	$(GO) run ./tests/bench $(if $(ROUNDS),-rounds $(ROUNDS)) $(if $(ONLY),-only $(ONLY))
 
 clean:
-	rm -rf $(BIN) $(DIST)/init $(DIST)/lock.so $(NATIVE)/faulty bench.json
+	rm -rf $(BIN) $(DIST)/init $(DIST)/lock.so $(DIST)/fork.so $(NATIVE)/faulty bench.json

@@ -46,6 +46,38 @@ func (g *Group) Entrance() (_ *Entrance, err error) {
 	return e, nil
 }
 
+// Doors are files by which a process of one thread enters the group by itself:
+// it writes a literal 0 to each. They serve where a process is neither started
+// by Start nor born inside, from within user namespaces too, as the kernel asks
+// who opened them. On v1 that is free; on v2 it can wait like a number does.
+func (g *Group) Doors() (_ []*os.File, err error) {
+	g.life.RLock()
+	defer g.life.RUnlock()
+	if g.dying {
+		return nil, ErrDestroyed
+	}
+	var doors []*os.File
+	defer func() {
+		if err != nil {
+			for _, f := range doors {
+				f.Close()
+			}
+		}
+	}()
+	for _, n := range g.nodes {
+		path := n.dir + "/tasks"
+		if n.tree.layout == V2 {
+			path = n.dir + "/cgroup.procs"
+		}
+		fd, err := sys.OpenControl(path, syscall.O_WRONLY)
+		if err != nil {
+			return doors, fmt.Errorf("cannot enter the group: %w", err)
+		}
+		doors = append(doors, os.NewFile(uintptr(fd), path))
+	}
+	return doors, nil
+}
+
 // Close closes Files.
 func (e *Entrance) Close() {
 	for _, f := range e.Files {

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/cellblock/cellblock/internal/template"
 	"github.com/cellblock/cellblock/internal/trace"
 )
 
@@ -59,6 +60,17 @@ type Config struct {
 	Venv     string   // a virtual environment whose packages the root holds
 	StateDir string   // prepared roots; "" means the default of the rootfs package
 
+	// Preload lists modules that every session has imported before its code
+	// runs, as "numpy" or "numpy as np". Their names are not in a Result's
+	// Namespace. The root must hold them (Packages).
+	Preload []string
+	// Template keeps a Python with those modules imported, from which the
+	// sessions' REPLs are forked: each then starts faster than Python itself.
+	// Without it every REPL imports them anew. It needs root.
+	Template bool
+	// Pool says how many cells stand ahead of need, with Template.
+	Pool PoolOptions
+
 	// Env is added to the environment of the code (K=V is Env["K"]="V").
 	Env map[string]string
 	// Without names layers that may be missing ("cgroup", "landlock", …).
@@ -79,6 +91,13 @@ type Config struct {
 	// package nsjail.
 	RuntimeDir string
 }
+
+// PoolOptions say how many cells are built ahead of need. Each serves one
+// session.
+type PoolOptions = template.PoolOptions
+
+// PreloadError is a module of Config.Preload that cannot be imported.
+type PreloadError = template.PreloadError
 
 // SupportedFileTypes are the endings an input file may have.
 var SupportedFileTypes = []string{

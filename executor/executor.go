@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/cellblock/cellblock/internal/template"
 	"github.com/cellblock/cellblock/nsjail"
 	"github.com/cellblock/cellblock/validator"
 )
@@ -18,6 +19,8 @@ type Executor struct {
 	cfg     Config
 	without []nsjail.Layer
 	root    rootHolder
+	preload []template.Module
+	keeper  keeperHolder
 	parser  *validator.Resident
 	checker *validator.Validator
 	named   *Manager
@@ -39,10 +42,14 @@ func New(cfg Config) (*Executor, error) {
 	if err != nil {
 		return nil, &InvalidError{"layer", strings.Join(cfg.Without, ","), err.Error()}
 	}
+	preload, err := template.Parse(cfg.Preload)
+	if err != nil {
+		return nil, &InvalidError{"preload", strings.Join(cfg.Preload, ","), err.Error()}
+	}
 	// What cannot be swept is in nobody's way: new cells take other numbers,
 	// and the next sweep tries again.
 	_, _ = nsjail.Sweep(cfg.RuntimeDir)
-	e := &Executor{cfg: cfg, without: without, sessions: map[*Session]bool{}}
+	e := &Executor{cfg: cfg, without: without, preload: preload, sessions: map[*Session]bool{}}
 	e.parser = validator.NewResident(e.startParser)
 	e.checker = validator.New(e.parser)
 	e.named = &Manager{ex: e, sessions: map[string]*Session{}}
@@ -198,6 +205,7 @@ func (e *Executor) Close() error {
 	}
 	e.parser.Close()
 	wg.Wait()
+	errs = append(errs, e.keeper.close())
 	e.root.close()
 	for _, err := range errs {
 		if err != nil {

@@ -17,10 +17,14 @@ const (
 )
 
 // Support is what every root holds beside Python: the REPL, the reader of
-// syntax trees, and the lock that ld.so preloads into Python, which denies
+// syntax trees, what a template forks with, and the lock that ld.so preloads into Python, which denies
 // exec before Python's main runs.
 func Support() (map[string][]byte, error) {
 	lock, err := native.Lock()
+	if err != nil {
+		return nil, err
+	}
+	fork, err := native.Fork()
 	if err != nil {
 		return nil, err
 	}
@@ -28,6 +32,7 @@ func Support() (map[string][]byte, error) {
 		"/cellblock/repl.py":  repl.Source,
 		"/cellblock/facts.py": validator.FactsSource,
 		lockPath:              lock,
+		"/cellblock/fork.so":  fork,
 		"/etc/ld.so.preload":  []byte(lockPath + "\n"),
 	}, nil
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/cellblock/cellblock/cgroup"
 	"github.com/cellblock/cellblock/internal/repl"
+	"github.com/cellblock/cellblock/internal/template"
 	"github.com/cellblock/cellblock/internal/workspace"
 	"github.com/cellblock/cellblock/nsjail"
 	"github.com/cellblock/cellblock/rootfs"
@@ -18,6 +19,9 @@ import (
 // readyTime bounds the start of a REPL. Python takes some 10 ms; a machine
 // that is short of everything takes longer.
 const readyTime = 30 * time.Second
+
+// preloadTime bounds the imports of Config.Preload in a fresh REPL.
+const preloadTime = 2 * time.Minute
 
 // SessionOptions say what a session is beyond its executor's Config.
 type SessionOptions struct {
@@ -141,20 +145,7 @@ func (s *Session) startCell(ctx context.Context, dirs []Dir) (err error) {
 	if err != nil {
 		return err
 	}
-	cell, proc, err := nsjail.StartWithREPL(ctx, nsjail.Spec{
-		Root:           s.root.Dir,
-		Python:         s.root.Python,
-		Args:           repl.Bootstrap(s.root.SysPath),
-		Env:            environ(cfg.Env),
-		Limits:         cgroup.Limits{MemoryBytes: int64(cfg.MaxMemoryMB) << 20, PIDs: int64(cfg.PIDs), CPUs: cfg.CPUs},
-		CgroupParent:   cfg.CgroupParent,
-		WorkspaceBytes: cfg.WorkspaceBytes,
-		WorkspaceFiles: cfg.WorkspaceFiles,
-		Inputs:         inputs,
-		Without:        s.ex.without,
-		RuntimeDir:     cfg.RuntimeDir,
-		Trace:          cfg.Trace,
-	})
+	cell, proc, err := s.buildCell(ctx, inputs)
 	if err != nil {
 		return err
 	}
@@ -187,6 +178,52 @@ func (s *Session) startCell(ctx context.Context, dirs []Dir) (err error) {
 	return nil
 }
 
+// buildCell gives a cell, and a REPL that starts in it but where it is to be
+// forked from the template.
+func (s *Session) buildCell(ctx context.Context, inputs []nsjail.Input) (*nsjail.Cell, *nsjail.Process, error) {
+	if s.ex.cfg.Template {
+		k, err := s.ex.template(ctx)
+		if err != nil {
+			return nil, nil, err
+		}
+		cell, err := k.Cell(ctx, inputs)
+		return cell, nil, err
+	}
+	spec := s.ex.spec(s.root)
+	spec.Inputs = inputs
+	return nsjail.StartWithREPL(ctx, spec)
+}
+
+// spec is what every cell of this executor is.
+func (e *Executor) spec(root *rootfs.Root) nsjail.Spec {
+	cfg := e.cfg
+	return nsjail.Spec{
+		Root:           root.Dir,
+		Python:         root.Python,
+		Args:           repl.Bootstrap(root.SysPath),
+		Env:            environ(cfg.Env),
+		Limits:         cgroup.Limits{MemoryBytes: int64(cfg.MaxMemoryMB) << 20, PIDs: int64(cfg.PIDs), CPUs: cfg.CPUs},
+		CgroupParent:   cfg.CgroupParent,
+		WorkspaceBytes: cfg.WorkspaceBytes,
+		WorkspaceFiles: cfg.WorkspaceFiles,
+		Without:        e.without,
+		RuntimeDir:     cfg.RuntimeDir,
+		Trace:          cfg.Trace,
+	}
+}
+
+// newREPL starts a Python in the cell, or forks one into it.
+func (s *Session) newREPL(ctx context.Context) (*nsjail.Process, error) {
+	if !s.ex.cfg.Template {
+		return s.cell.StartREPL(ctx)
+	}
+	k, err := s.ex.template(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return k.Fork(ctx, s.cell)
+}
+
 // startREPL starts a Python in the cell and hands it over only when the kernel
 // says of it what the cell promises.
 func (s *Session) startREPL(ctx context.Context) error {
@@ -196,7 +233,7 @@ func (s *Session) startREPL(ctx context.Context) error {
 	s.mu.Unlock()
 	var err error
 	if proc == nil {
-		if proc, err = s.cell.StartREPL(ctx); err != nil {
+		if proc, err = s.newREPL(ctx); err != nil {
 			return err
 		}
 		s.mu.Lock()
@@ -213,7 +250,7 @@ func (s *Session) startREPL(ctx context.Context) error {
 		return s.startFailure(err)
 	}
 	cfg.Trace.Mark("REPL ready")
-	if s.oomKills, err = limitData(proc.PID, s.cell.Group(), int64(cfg.MaxMemoryMB)<<20); err != nil {
+	if s.oomKills, err = limitData(proc, s.cell.Group(), int64(cfg.MaxMemoryMB)<<20); err != nil {
 		return err
 	}
 	err = s.cell.CheckPosture(proc)
@@ -221,7 +258,20 @@ func (s *Session) startREPL(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return proc.WidenStack()
+	if err := proc.WidenStack(); err != nil || cfg.Template {
+		return err
+	}
+	return s.preload(ctx)
+}
+
+// preload imports what is preloaded, where no template has.
+func (s *Session) preload(ctx context.Context) error {
+	if len(s.ex.preload) == 0 {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, preloadTime)
+	defer cancel()
+	return template.Import(ctx, s.conn, s.ex.preload, nil)
 }
 
 // startFailure says why a REPL did not get ready.

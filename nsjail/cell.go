@@ -27,6 +27,8 @@ type Cell struct {
 	workspace *os.File
 	process   *process // the init: PID 1 of the cell
 	socket    *sys.Packet
+	ruleset   *os.File // Landlock's, for forked REPLs; nil without
+	nest      *Nest    // it stands in; nil for most
 
 	// What lookAtInit found, once it has: CheckPosture waits for it.
 	standing   chan []string
@@ -350,8 +352,10 @@ func (c *Cell) end() error {
 	if c.socket != nil {
 		c.socket.Close()
 	}
-	if c.workspace != nil {
-		c.workspace.Close()
+	for _, f := range []*os.File{c.workspace, c.ruleset} {
+		if f != nil {
+			f.Close()
+		}
 	}
 	var err error
 	if c.group != nil {

@@ -13,6 +13,9 @@ var ErrClosed = errors.New("the cell has ended")
 // file there.
 var ErrWriterEnded = errors.New("the writer was ended")
 
+// ErrNotForked says that a template, or the cell, ended before a REPL was forked.
+var ErrNotForked = errors.New("no REPL was forked: the template or the cell has ended")
+
 // ErrExhausted says that every id of the host's range is in use.
 var ErrExhausted = errors.New("no free cell id: too many cells are alive on this host")
 

@@ -67,10 +67,10 @@ func (c *Cell) sendProc() error {
 	defer pidns.Close()
 	fd, err := -1, error(syscall.ENOSYS)
 	if !noProcByName {
-		fd, err = mount.ProcOf(int(pidns.Fd()))
+		fd, err = mount.ProcOf(int(pidns.Fd()), procAttr(c.host.nest))
 	}
 	if err != nil {
-		fd, err = procByHelper(pidns)
+		fd, err = procByHelper(pidns, procAttr(c.host.nest))
 	}
 	if err != nil {
 		return err
@@ -81,7 +81,7 @@ func (c *Cell) sendProc() error {
 
 // procByHelper starts the init's program as a helper in the namespace, with a
 // plan of its own: make the mount and send it.
-func procByHelper(pidns *os.File) (int, error) {
+func procByHelper(pidns *os.File, attr uint64) (int, error) {
 	programs, err := programsOnce()
 	if err != nil {
 		return -1, err
@@ -92,7 +92,7 @@ func procByHelper(pidns *os.File) (int, error) {
 	}
 	defer ours.Close()
 	defer theirs.Close()
-	program, err := lower([]step{{"proc", func(p *program) { p.send(newProc(p)) }}})
+	program, err := lower([]step{{"proc", func(p *program) { p.send(newProc(p, attr), 'w') }}})
 	if err != nil {
 		return -1, err
 	}

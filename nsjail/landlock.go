@@ -25,7 +25,10 @@ const (
 // landlock is one layer more for execute and write: even if a mount were
 // writable or executable by mistake, it would refuse. The init is inside as
 // well, so that code cannot be outside by being its child.
-func landlock(p *program, abi int) {
+//
+// For a cell in a nest the ruleset is sent to the host as well, for a forked
+// REPL is no child of the init that restricts itself here.
+func landlock(p *program, abi int, share bool) {
 	handled, tcp := uint64(llABI1), uint64(0)
 	if abi >= 2 {
 		handled |= llRefer
@@ -59,6 +62,9 @@ func landlock(p *program, abi int) {
 		p.poke(fd, attr+8)
 		p.call(sys.SysLandlockAdd, ruleset, 1, attr, 0)
 		p.call(syscall.SYS_CLOSE, fd)
+	}
+	if share {
+		p.send(ruleset, 'l')
 	}
 	p.call(sys.SysLandlockRestrict, ruleset, 0)
 }

@@ -19,7 +19,8 @@ import (
 type identity struct {
 	uid, gid int
 	caps     uint64 // effective and permitted
-	seccomp  int    // filters
+	bounding uint64
+	seccomp  int // filters
 	fds      []int
 	threads  int // 0: any number
 }
@@ -50,7 +51,11 @@ func (c *Cell) CheckPosture(p *Process) error {
 	if !c.host.rootless {
 		// A process that is not dumpable belongs, in /proc, to the root of its
 		// user namespace. Rootless, that is the same id.
-		f.owner(repl, c.hostID(initID))
+		owner := c
+		if p.forked {
+			owner = c.nest.cell // where its memory was made
+		}
+		f.owner(repl, owner.hostID(initID))
 	}
 	if left := weakenPosture(f.list); len(left) > 0 {
 		return &PostureError{left}
@@ -78,7 +83,11 @@ func (c *Cell) awaitRest() {
 func (c *Cell) lookAtInit() {
 	var f findings
 	pid := strconv.Itoa(c.process.Pid)
-	f.identity("init", pid, identity{uid: c.hostID(initID), gid: c.hostGID(initID), caps: keptCaps, threads: 1})
+	want := identity{uid: c.hostID(initID), gid: c.hostGID(initID), caps: keptCaps, threads: 1}
+	if c.host.nest {
+		want.caps, want.bounding = nestCaps, nestCaps
+	}
+	f.identity("init", pid, want)
 	c.namespaces = f.namespaces(pid)
 	f.mounts(pid, c.wantedMounts())
 	c.standing <- f.list
@@ -186,7 +195,7 @@ func (f *findings) status(who, text string, want identity) {
 	}
 	expected := map[string]string{
 		"Uid": four(want.uid), "Gid": four(want.gid), "Groups": groups,
-		"CapInh": hex(0), "CapPrm": hex(want.caps), "CapEff": hex(want.caps), "CapBnd": hex(0), "CapAmb": hex(0),
+		"CapInh": hex(0), "CapPrm": hex(want.caps), "CapEff": hex(want.caps), "CapBnd": hex(want.bounding), "CapAmb": hex(0),
 		"NoNewPrivs": "1", "Seccomp": seccompMode, "Seccomp_filters": strconv.Itoa(want.seccomp),
 	}
 	seen := 0
@@ -270,6 +279,9 @@ func (c *Cell) wantedMounts() map[string]wantedMount {
 		"/tmp":       {fstype: "tmpfs", options: scratch, super: []string{size(c.spec.TmpBytes)}},
 		"/dev/shm":   {fstype: "tmpfs", options: scratch, super: []string{size(c.spec.TmpBytes)}},
 		"/proc":      {fstype: "proc", options: "nodev,noexec,nosuid,ro", super: []string{"subset=pid"}},
+	}
+	if c.host.nest {
+		m["/proc"] = wantedMount{fstype: "proc", options: scratch, super: []string{"subset=pid"}}
 	}
 	if c.host.rootless || !c.host.mknod {
 		for _, d := range mount.Devices {

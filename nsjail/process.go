@@ -13,7 +13,8 @@ import (
 // would do, but tries out the kernel's pidfds with a clone of its own, which a
 // one-shot run notices.
 type process struct {
-	Pid int
+	Pid    int
+	nested bool // the child of a nest's init: that one reaps it
 
 	mu    sync.Mutex // a kill may come from a context's end
 	pidfd *os.File   // nil once closed
@@ -21,6 +22,16 @@ type process struct {
 	once  sync.Once
 	state string
 	err   error
+}
+
+// number is the pidfd's, -1 once it is closed.
+func (p *process) number() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.pidfd == nil {
+		return -1
+	}
+	return int(p.pidfd.Fd())
 }
 
 // Kill ends it, and with it, since it is PID 1, all of its namespace.
@@ -45,6 +56,11 @@ func (p *process) Close() {
 // again.
 func (p *process) Wait() (string, error) {
 	p.once.Do(func() {
+		if p.nested {
+			p.err = sys.AwaitReadable(int(p.pidfd.Fd()))
+			p.state = "how is known to the nest only"
+			return
+		}
 		var code, status int32
 		p.err = again(func() (err error) {
 			code, status, err = sys.WaitPidfd(int(p.pidfd.Fd()))

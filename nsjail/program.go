@@ -30,6 +30,8 @@ const (
 	doReceive
 	doSend
 	doPoke
+	doFilter
+	doLock
 )
 
 const (
@@ -66,8 +68,16 @@ func (p *program) open(nr int, args ...any) held { return p.emit(doCall, nr, 0, 
 // receive asks the host for a descriptor.
 func (p *program) receive() held { return p.emit(doReceive, 0, 0, true, nil) }
 
-// send sends a descriptor to the host.
-func (p *program) send(fd held) { p.emit(doSend, 0, 0, false, []any{fd}) }
+// send sends a descriptor to the host; as is the kind of the answer.
+func (p *program) send(fd held, as byte) { p.emit(doSend, 0, 0, false, []any{fd, int(as)}) }
+
+// filter loads a system call filter, lock the one that denies exec: in a plan
+// for a forked REPL (fork.go) only.
+func (p *program) filter(rules []byte) {
+	p.emit(doFilter, 0, 0, false, []any{p.bytes(rules), len(rules) / rule})
+}
+
+func (p *program) lock() { p.emit(doLock, 0, 0, false, nil) }
 
 // poke writes a descriptor into data.
 func (p *program) poke(fd held, at ref) { p.emit(doPoke, 0, 0, false, []any{fd, at}) }
@@ -124,7 +134,7 @@ func (p *program) emit(what byte, nr int, tolerate syscall.Errno, keep bool, arg
 	} else {
 		p.text.WriteString("    ")
 	}
-	name := [...]string{"call", "receive", "send", "poke"}[what]
+	name := [...]string{"call", "receive", "send", "poke", "filter", "lock"}[what]
 	if what == doCall {
 		name = fmt.Sprintf("call %d", nr)
 	}
@@ -147,13 +157,12 @@ func lower(steps []step) (*program, error) {
 	return p, nil
 }
 
-// encode is the message to the init: the calls, their data, and the filter
-// that the code gets.
-func (p *program) encode(filter []byte) ([]byte, error) {
-	const rule = 8 // bytes of a struct sock_filter
+// rule is the size of a struct sock_filter.
+const rule = 8
+
+// body appends the calls and their data.
+func (p *program) body(b []byte) []byte {
 	le := binary.NativeEndian
-	b := le.AppendUint32(nil, uint32(len(p.insns)))
-	b = le.AppendUint32(b, uint32(len(filter)/rule))
 	for _, in := range p.insns {
 		b = le.AppendUint16(b, in.nr)
 		b = le.AppendUint16(b, in.tolerate)
@@ -165,8 +174,16 @@ func (p *program) encode(filter []byte) ([]byte, error) {
 		}
 	}
 	p.bytes(nil) // pads the data
-	b = append(b, p.data...)
-	b = append(b, filter...)
+	return append(b, p.data...)
+}
+
+// encode is the message to the init: the calls, their data, and the filter
+// that the code gets.
+func (p *program) encode(filter []byte) ([]byte, error) {
+	le := binary.NativeEndian
+	b := le.AppendUint32(nil, uint32(len(p.insns)))
+	b = le.AppendUint32(b, uint32(len(filter)/rule))
+	b = append(p.body(b), filter...)
 	if len(b) > maxProgram {
 		return nil, fmt.Errorf("the plan is %d bytes, more than %d", len(b), maxProgram)
 	}

@@ -22,6 +22,7 @@ type Process struct {
 	Control *os.File
 
 	cell   *Cell
+	forked bool // from a template
 	inner  int32
 	pidfd  *os.File
 	ended  chan struct{}
@@ -44,10 +45,10 @@ func (c *Cell) StartREPL(ctx context.Context) (*Process, error) {
 // REPL when it has finished the plan, and need not wait for the host.
 func StartWithREPL(ctx context.Context, spec Spec) (*Cell, *Process, error) {
 	var p *Process
-	c, err := start(ctx, spec, func(c *Cell) (err error) {
+	c, err := start(ctx, spec, birth{behind: func(c *Cell) (err error) {
 		p, err = c.order()
 		return err
-	})
+	}})
 	if err == nil {
 		c.ask.Lock()
 		defer c.ask.Unlock()
@@ -62,40 +63,56 @@ func StartWithREPL(ctx context.Context, spec Spec) (*Cell, *Process, error) {
 }
 
 // order makes a REPL's streams and asks the init for the process.
-func (c *Cell) order() (_ *Process, err error) {
-	p := &Process{cell: c, ended: make(chan struct{})}
-	var theirs [4]*os.File
-	defer func() {
-		for _, f := range theirs {
-			if f != nil {
-				f.Close()
-			}
-		}
-		if err != nil {
-			p.closeStreams()
-		}
-	}()
-	if theirs[0], p.Stdin, err = sys.Pipe(); err != nil {
-		return nil, hostStep("pipe", err)
+func (c *Cell) order() (*Process, error) {
+	p, theirs, err := c.streams()
+	if err != nil {
+		return nil, err
 	}
-	if p.Stdout, theirs[1], err = sys.Pipe(); err != nil {
-		return nil, hostStep("pipe", err)
+	defer closeAll(theirs[:])
+	if err := c.unrest([]byte("S"), numbers(theirs[:])...); err != nil {
+		p.closeStreams()
+		return nil, err
 	}
-	if p.Stderr, theirs[2], err = sys.Pipe(); err != nil {
-		return nil, hostStep("pipe", err)
-	}
-	if p.Control, theirs[3], err = sys.Pair(syscall.SOCK_STREAM); err != nil {
-		return nil, hostStep("socket", err)
-	}
+	return p, nil
+}
+
+// unrest sends the init an order for which it holds more descriptors for a
+// while: see awaitRest.
+func (c *Cell) unrest(order []byte, fds ...int) error {
 	c.mu.Lock()
 	c.rest = make(chan struct{})
 	c.mu.Unlock()
-	if err = c.socket.Send([]byte("S"), int(theirs[0].Fd()), int(theirs[1].Fd()), int(theirs[2].Fd()), int(theirs[3].Fd())); err != nil {
-		if err = c.gone(err); err != ErrClosed {
-			err = hostStep("order-repl", err)
-		}
+	err := c.socket.Send(order, fds...)
+	if err == nil {
+		return nil
 	}
-	return p, err
+	if err = c.gone(err); err != ErrClosed {
+		err = hostStep("order-repl", err)
+	}
+	return err
+}
+
+// streams makes a REPL's streams: the host's ends, and its own, in the order of
+// their numbers.
+func (c *Cell) streams() (p *Process, theirs [4]*os.File, err error) {
+	p = &Process{cell: c, ended: make(chan struct{})}
+	defer func() {
+		if err != nil {
+			p.closeStreams()
+			closeAll(theirs[:])
+		}
+	}()
+	if theirs[0], p.Stdin, err = sys.Pipe(); err != nil {
+		return p, theirs, hostStep("pipe", err)
+	}
+	if p.Stdout, theirs[1], err = sys.Pipe(); err != nil {
+		return p, theirs, hostStep("pipe", err)
+	}
+	if p.Stderr, theirs[2], err = sys.Pipe(); err != nil {
+		return p, theirs, hostStep("pipe", err)
+	}
+	p.Control, theirs[3], err = sys.Pair(syscall.SOCK_STREAM)
+	return p, theirs, hostStep("socket", err)
 }
 
 // receive waits for the process that was ordered.
@@ -169,6 +186,9 @@ func (p *Process) watch(exit <-chan Exit) {
 	}
 	p.cell.forget(p.inner)
 }
+
+// Forked says that it came from a template.
+func (p *Process) Forked() bool { return p.forked }
 
 // Ended is closed when the process has ended; then Exit tells how.
 func (p *Process) Ended() <-chan struct{} { return p.ended }

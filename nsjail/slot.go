@@ -136,6 +136,24 @@ func (s *slot) name() string { return "cellblock-" + strconv.Itoa(s.n) }
 // initUID is the first of the two host ids.
 func (s *slot) initUID() int { return idBase + 2*s.n }
 
+// ids is the map of a cell's user namespace: both ids of its slot.
+func (s *slot) ids() string { return fmt.Sprintf("%d %d 2", initID, s.initUID()) }
+
+// nestMap gives a nest its own two ids and, so that cells can be nested in it,
+// those of every other slot as they are. None of them means anything on the
+// host.
+func (s *slot) nestMap() string {
+	text := s.ids()
+	if n := s.initUID() - idBase; n > 0 {
+		text += fmt.Sprintf("\n%d %d %d", idBase, idBase, n)
+	}
+	after := s.initUID() + 2
+	if n := idBase + 2*slots - after; n > 0 {
+		text += fmt.Sprintf("\n%d %d %d", after, after, n)
+	}
+	return text
+}
+
 func (s *slot) write(r record) error {
 	r.Owner = os.Getpid()
 	b, err := json.Marshal(r)

@@ -96,11 +96,17 @@ func (p *passed) closeParent() {
 // Errors are *StepError (a step failed), *MissingError (a layer this host
 // cannot give), ErrExhausted, or those of the context.
 func Start(ctx context.Context, spec Spec) (*Cell, error) {
-	return start(ctx, spec, func(*Cell) error { return nil })
+	return start(ctx, spec, birth{})
 }
 
-// start is Start with something that is sent behind the plan.
-func start(ctx context.Context, spec Spec, behind func(*Cell) error) (_ *Cell, err error) {
+// birth is what is not the same for all cells.
+type birth struct {
+	behind func(*Cell) error // sends something behind the plan
+	in     *Nest             // the nest of a cell that stands in one
+	nest   bool              // it becomes one itself
+}
+
+func start(ctx context.Context, spec Spec, b birth) (_ *Cell, err error) {
 	spec = spec.withDefaults()
 	if err := ctx.Err(); err != nil {
 		return nil, err
@@ -108,6 +114,10 @@ func start(ctx context.Context, spec Spec, behind func(*Cell) error) (_ *Cell, e
 	host, err := hostOnce()
 	if err != nil {
 		return nil, hostStep("look-at-host", err)
+	}
+	host.nest, host.nested = b.nest, b.in != nil
+	if host.nested {
+		host.procMasked = false // the nest's own is not
 	}
 	weakenSpec(&spec, &host)
 	if err := admit(spec, host); err != nil {
@@ -150,15 +160,22 @@ func start(ctx context.Context, spec Spec, behind func(*Cell) error) (_ *Cell, e
 	if err != nil {
 		return nil, hostStep("plan", err)
 	}
-	if err := c.clone(programs, &fds); err != nil {
+	if b.in == nil {
+		err = c.clone(programs, &fds)
+	} else {
+		err = c.cloneIn(b.in, &fds)
+	}
+	if err != nil {
 		return nil, err
 	}
 	spec.Trace.Mark("init cloned")
 	if err := c.socket.Send(message); err != nil {
 		return nil, hostStep("send-plan", err)
 	}
-	if err := behind(c); err != nil {
-		return nil, err
+	if b.behind != nil {
+		if err := b.behind(c); err != nil {
+			return nil, err
+		}
 	}
 	if err := c.await(ctx); err != nil {
 		return nil, err
@@ -319,6 +336,9 @@ func (c *Cell) clone(programs *programs, fds *passed) error {
 	// The program is told where the entrances are, and enters by itself.
 	argv := append([]string{"outer", strconv.Itoa(c.host.code), c.spec.Python}, c.spec.Args...)
 	argv[0] += fmt.Sprintf("-%02d-%02d", firstFD+len(fds.files), len(entrance.Files))
+	if c.host.nest {
+		argv[0] += "n"
+	}
 	outer, err := sys.StartProcess("/proc/self/fd/"+strconv.Itoa(selfFD), argv, attr)
 	runtime.KeepAlive(files)
 	if err != nil {
@@ -334,8 +354,8 @@ func (c *Cell) clone(programs *programs, fds *passed) error {
 	return hostStep("start", again(func() error { _, err := sys.Wait(outer); return err }))
 }
 
-// The steps of outer in init.c that can fail, in its order.
-var outerSteps = []string{"", "user-namespace", "setresgid", "setresuid", "clone", "enter-group"}
+// The steps of outer in init.c, and of build in nest.h, that can fail.
+var outerSteps = []string{"", "user-namespace", "setresgid", "setresuid", "clone", "enter-group", "pass-descriptors", "pipe", "map-ids"}
 
 // adopt maps the ids of the user namespace that outer entered and takes over
 // the init.
@@ -352,6 +372,11 @@ func (c *Cell) adopt(outer int) error {
 	if err := c.socket.Send([]byte("m")); err != nil {
 		return hostStep("map-ids", err)
 	}
+	return c.takeOver()
+}
+
+// takeOver waits for the init that was cloned.
+func (c *Cell) takeOver() error {
 	a, err := c.hear('c')
 	if err != nil {
 		return err
@@ -366,7 +391,7 @@ func (c *Cell) adopt(outer int) error {
 		pidfd.Close()
 		return hostStep("clone", err)
 	}
-	c.process = &process{Pid: pid, pidfd: pidfd}
+	c.process = &process{Pid: pid, pidfd: pidfd, nested: c.host.nested}
 	return nil
 }
 
@@ -398,8 +423,12 @@ func (c *Cell) hear(kind byte) (answer, error) {
 // neighbours: one line maps both.
 func (c *Cell) mapIDs(pid int) error {
 	dir := "/proc/" + strconv.Itoa(pid) + "/"
-	uids := fmt.Sprintf("%d %d 2", initID, c.slot.initUID())
+	uids := c.slot.ids()
 	gids := uids
+	if c.host.nest {
+		uids = c.slot.nestMap()
+		gids = uids
+	}
 	if c.host.rootless {
 		uids = fmt.Sprintf("%d %d 1", initID, os.Geteuid())
 		gids = fmt.Sprintf("%d %d 1", initID, os.Getegid())
@@ -450,6 +479,8 @@ func (c *Cell) await(ctx context.Context) error {
 		switch a.kind {
 		case 'w':
 			c.workspace = os.NewFile(uintptr(a.fd), "workspace")
+		case 'l':
+			c.ruleset = os.NewFile(uintptr(a.fd), "landlock")
 		case 'p':
 			if err := c.sendProc(); err != nil {
 				return hostStep("proc", err)

@@ -22,6 +22,10 @@ const (
 // user, and to kill all code while it lives on itself.
 const keptCaps = 1<<sys.CapKill | 1<<sys.CapSetgid | 1<<sys.CapSetuid
 
+// nestCaps are what the init of a nest needs: to clone cells and write their
+// maps, and to leave a template the first of them.
+const nestCaps = 1<<sys.CapSysAdmin | 1<<sys.CapKill | 1<<sys.CapSetgid | 1<<sys.CapSetuid
+
 // Descriptors of the init: 3 the host, 4 its own program, then what is passed.
 const (
 	selfFD  = 4
@@ -36,6 +40,8 @@ type layout struct {
 	landlock   int  // ABI, 0 for none
 	lastCap    int  // the kernel's last capability
 	code       int  // id of code inside the cell
+	nest       bool // this is a nest: its init builds cells
+	nested     bool // this is a cell in a nest
 }
 
 // step is one step of building a cell from inside: a name for errors, and the
@@ -138,7 +144,7 @@ func steps(s Spec, l layout, fd func(string) int) []step {
 			made := fileSystem(p, "tmpfs", t.options, t.attr)
 			attach(p, made, root, t.path)
 			if t.share {
-				p.send(made)
+				p.send(made, 'w')
 			}
 		})
 	}
@@ -173,7 +179,7 @@ func steps(s Spec, l layout, fd func(string) int) []step {
 			attach(p, p.receive(), root, "proc")
 			return
 		}
-		attach(p, newProc(p), root, "proc")
+		attach(p, newProc(p, procAttr(l.nest)), root, "proc")
 	})
 	// The old root goes below the new one at the same place and is detached,
 	// so that no directory for it is needed.
@@ -196,12 +202,16 @@ func steps(s Spec, l layout, fd func(string) int) []step {
 	add("umask", func(p *program) { p.call(syscall.SYS_UMASK, 0o022) })
 	add("chdir", func(p *program) { p.call(syscall.SYS_CHDIR, "/workspace") })
 	add("no-new-privs", func(p *program) { p.call(syscall.SYS_PRCTL, sys.PrSetNoNewPrivs, 1, 0, 0, 0) })
-	if !s.without(LayerLandlock) {
+	if !s.without(LayerLandlock) && !l.nest {
 		// After no_new_privs, without which Landlock needs a capability.
-		add("landlock", func(p *program) { landlock(p, l.landlock) })
+		add("landlock", func(p *program) { landlock(p, l.landlock, l.nested) })
 	}
 	// Last: everything above needs capabilities.
-	add("capabilities", func(p *program) { capabilities(p, l.lastCap) })
+	if l.nest {
+		add("capabilities", func(p *program) { boundingSet(p, l.lastCap, nestCaps); capset(p, nestCaps) })
+	} else {
+		add("capabilities", func(p *program) { boundingSet(p, l.lastCap, 0); noRoot(p); capset(p, keptCaps) })
+	}
 	return p
 }
 
@@ -231,8 +241,16 @@ func fileSystem(p *program, fstype string, options [][2]string, attr uint64) hel
 
 // newProc makes a proc of the calling process's PID namespace that shows
 // processes only.
-func newProc(p *program) held {
-	return fileSystem(p, "proc", weakenProc([][2]string{{"subset", "pid"}}), mount.Scratch|sys.MountAttrReadOnly)
+func newProc(p *program, attr uint64) held {
+	return fileSystem(p, "proc", weakenProc([][2]string{{"subset", "pid"}}), attr)
+}
+
+// procAttr: a nest's can be written to, for the id maps of its cells.
+func procAttr(nest bool) uint64 {
+	if nest {
+		return mount.Scratch
+	}
+	return mount.Scratch | sys.MountAttrReadOnly
 }
 
 // rootlessDev is mount.Dev where nodes cannot be made: files to bind them on.
@@ -249,19 +267,28 @@ func rootlessDev(p *program, root any) {
 	attach(p, fd, root, "dev")
 }
 
-// capabilities leaves the init keptCaps and nothing to anyone below it.
-//
-// The bounding set and the secure bits come before the capset that gives
-// CAP_SETPCAP up, which both need. NOROOT makes uid 0 of the cell an ordinary
-// user to exec.
-func capabilities(p *program, last int) {
+// boundingSet empties it but for keep: nothing is left to anyone below. It
+// comes before the capset that gives CAP_SETPCAP up.
+func boundingSet(p *program, last int, keep uint64) {
 	for c := range last + 1 {
-		p.call(syscall.SYS_PRCTL, sys.PrCapbsetDrop, c, 0, 0, 0)
+		if keep&(1<<c) == 0 {
+			p.call(syscall.SYS_PRCTL, sys.PrCapbsetDrop, c, 0, 0, 0)
+		}
 	}
+}
+
+// noRoot makes uid 0 of the cell an ordinary user to exec. It needs
+// CAP_SETPCAP as well.
+func noRoot(p *program) {
 	p.call(syscall.SYS_PRCTL, sys.PrSetSecurebits, sys.SecbitNoRoot|sys.SecbitNoRootLock|sys.SecbitKeepLock|sys.SecbitNoRaise|sys.SecbitNoRaiseLk, 0, 0, 0)
+}
+
+// capset leaves these capabilities, effective and permitted.
+func capset(p *program, keep uint64) {
 	header := p.words(0x20080522) // version 3, the calling process
 	var data []byte
-	for _, set := range []uint32{keptCaps, keptCaps, 0, 0, 0, 0} { // effective, permitted, inheritable; twice 32 bits
+	low, high := uint32(keep), uint32(keep>>32)
+	for _, set := range []uint32{low, low, 0, high, high, 0} { // effective, permitted, inheritable; twice 32 bits
 		data = binary.NativeEndian.AppendUint32(data, set)
 	}
 	p.call(syscall.SYS_CAPSET, header, p.bytes(data))

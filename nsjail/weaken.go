@@ -78,6 +78,10 @@ func weakenSteps(list []step) []step {
 	})
 }
 
+func weakenFork(list []forkStep) []forkStep {
+	return slices.DeleteFunc(list, func(s forkStep) bool { return weakened("fork-" + s.name) })
+}
+
 func weakenProc(options [][2]string) [][2]string {
 	if weakened("proc-subset") {
 		return nil

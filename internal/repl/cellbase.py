@@ -15,9 +15,15 @@ all need, the channel, the streams), celldescribe.py (source text, the namespace
 import sys
 import posix
 
+
+
+def greet():
+    hello = bytes(8) + b'{"pid":%d,"version":"%d.%d.%d"}' % ((posix.getpid(),) + sys.version_info[:3])
+    posix.write(3, len(hello).to_bytes(4, 'little') + hello)
+
+
 # The greeting comes first: while the host looks at this process, the rest of the file runs.
-hello = bytes(8) + b'{"pid":%d,"version":"%d.%d.%d"}' % ((posix.getpid(),) + sys.version_info[:3])
-posix.write(3, len(hello).to_bytes(4, 'little') + hello)
+greet()
 
 import builtins
 import _imp
@@ -48,7 +54,7 @@ type_mro = type.__dict__['__mro__'].__get__
 
 CONTROL = 3
 # Operations and flags of a request, as in wire.go.
-EXEC, COMPLETE, CHECK, LIMIT = 1, 2, 3, 4
+EXEC, COMPLETE, CHECK, LIMIT, TEMPLATE = 1, 2, 3, 4, 5
 SCRIPT, FRESH, PRELOAD, FINISH, SHOW, SAVE, QUIET, STDIN_DATA, STDIN_LIVE = (1 << i for i in range(9))
 # Bounds of what a reply holds, in characters; wire.go allows for six bytes each.
 MAX_TEXT, MAX_MESSAGE, MAX_NAMESPACE, MAX_VARIABLES, MAX_VALUE, MAX_NAMES = 65536, 8192, 65536, 500, 100, 200

@@ -8,7 +8,9 @@ def new_namespace():
     namespace['__annotations__'] = {}
     namespace['__builtins__'] = builtins
     namespace['__loader__'] = modules['_frozen_importlib'].BuiltinImporter
-    hidden.clear()
+    for name in [n for n in hidden if n[:2] == '__']:
+        del hidden[name]
+    namespace.update(hidden)  # what was preloaded
     shown.clear()
 
 
@@ -226,7 +228,51 @@ def answer(data):
         start += size
     if op == EXEC:
         return execute(flags, *fields)
-    return {COMPLETE: complete, CHECK: check, LIMIT: limit}[op](fields[0])
+    return {COMPLETE: complete, CHECK: check, LIMIT: limit, TEMPLATE: prepare_template}[op](fields[0])
+
+
+# --- A template: this program in a process that REPLs are forked from. It has run what is preloaded,
+# and from now on native code only, which would otherwise copy its pages for each REPL.
+
+forks = None  # the native function and its plan, in a template
+
+
+def prepare_template(plan):
+    global forks
+    spec = Module('cellblock_fork')
+    spec.name, spec.origin = 'cellblock_fork', '/cellblock/fork.so'
+    serve_forks = _imp.create_dynamic(spec).serve
+    modules.pop('cellblock_fork', None)
+    sources.clear()
+    latest.clear()
+    forks = serve_forks, plan
+    return '{"status":"ok"}'
+
+
+def become_template():
+    """Returns in the REPLs that are forked, as one that has just started."""
+    global forks, executions
+    executions = 0
+    gc = load('gc')
+    gc.collect()
+    gc.freeze()
+    serve_forks, plan = forks
+    serve_forks(plan)
+    forks = None
+    reseed()
+    greet()
+
+
+def reseed():
+    """What Python does not do by itself after a fork, so that siblings differ. It goes by process
+    numbers, too, and those of siblings are the same."""
+    sys.path_importer_cache.pop(posix.getcwd(), None)
+    if 'tempfile' in modules:
+        modules['tempfile']._name_sequence = None
+    if 'uuid' in modules:
+        modules['uuid']._node = modules['uuid']._last_timestamp = None
+    if 'numpy.random' in modules:
+        modules['numpy.random'].seed()
 
 
 def listen_to_signals():
@@ -259,6 +305,8 @@ def ignore_signals():
 def after_fork():
     """A child must not speak for the REPL."""
     global in_child
+    if forks is not None:
+        return  # it is to be one
     in_child = True
     try:
         close(CONTROL)
@@ -296,6 +344,8 @@ def serve():
         ignore_signals()
         try:
             send(data[12:20] + reply)
+            if forks is not None:
+                become_template()
             if spare is None:
                 spare = bytearray(1 << 16)  # to be given up when memory ends
         except OSError:

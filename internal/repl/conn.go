@@ -129,6 +129,21 @@ func (c *Conn) LimitData(ctx context.Context, bytes int64) error {
 	return err
 }
 
+// Template makes the REPL a template, which forks a REPL for each message of one
+// byte with descriptors on the connection that is returned (nsjail/native/src/fork.c)
+// and speaks this protocol no more. The Conn is of no more use.
+func (c *Conn) Template(ctx context.Context, plan []byte) (*net.UnixConn, error) {
+	if _, err := c.ask(ctx, opTemplate, string(plan)); err != nil {
+		return nil, err
+	}
+	socket, ok := c.conn.(*net.UnixConn)
+	if !ok {
+		return nil, fmt.Errorf("BUG(repl): a template behind a %T", c.conn)
+	}
+	c.broken = errors.New("BUG(repl): the REPL is a template")
+	return socket, nil
+}
+
 func (c *Conn) ask(ctx context.Context, op uint32, field string) (claims, error) {
 	frame, err := encodeFrame(op, 0, c.newSeq(), field)
 	if err != nil {

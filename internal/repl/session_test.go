@@ -152,9 +152,10 @@ func TestFreshPreloadAndMain(t *testing.T) {
 			t.Errorf("preloaded names are shown: %v", reply.Namespace)
 		}
 		reply = r.run(Request{Code: "sorted(n for n in globals() if n[0] != '_')", Fresh: true})
-		if value(reply) != "[]" || len(reply.Namespace) != 0 {
+		if value(reply) != "['a', 'b']" || len(reply.Namespace) != 0 {
 			t.Errorf("fresh namespace holds %s, %v", value(reply), reply.Namespace)
 		}
+		r.must("assert b == 2 and 'c' not in globals()")
 		r.must("import sys, __main__\nassert __main__.__dict__ is globals() and sys.modules['__main__'] is __main__")
 		r.must("del sys.modules['__main__']")
 		r.must("import __main__\n__main__.x = 5\nassert x == 5")

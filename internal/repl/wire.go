@@ -40,6 +40,7 @@ const (
 	opComplete
 	opCheck
 	opLimit
+	opTemplate
 )
 
 // The flags of opExec, as in cellrepl.py.

@@ -35,9 +35,10 @@ const (
 
 // Capabilities that the init keeps (linux/capability.h).
 const (
-	CapKill   = 5
-	CapSetgid = 6
-	CapSetuid = 7
+	CapKill     = 5
+	CapSetgid   = 6
+	CapSetuid   = 7
+	CapSysAdmin = 21
 )
 
 // Resource limits (asm-generic/resource.h).

@@ -8,7 +8,7 @@ const (
 	SysFsopen           = 430
 	SysFsconfig         = 431
 	SysFsmount          = 432
-	sysCloseRange       = 436
+	SysCloseRange       = 436
 	SysMountSetattr     = 442
 	SysLandlockCreate   = 444
 	SysLandlockAdd      = 445

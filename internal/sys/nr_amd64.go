@@ -1,7 +1,7 @@
 package sys
 
 const (
-	sysSetns       = 308
+	SysSetns       = 308
 	sysMemfdCreate = 319
 	sysExecveat    = 322
 	sysKeyctl      = 250

@@ -1,7 +1,7 @@
 package sys
 
 const (
-	sysSetns       = 268
+	SysSetns       = 268
 	sysMemfdCreate = 279
 	sysExecveat    = 281
 	sysKeyctl      = 219

@@ -136,7 +136,7 @@ func Prlimit(pid, resource int, limit *Rlimit) (Rlimit, error) {
 
 // Setns moves the calling thread into a namespace.
 func Setns(fd int, kind int) error {
-	_, err := call("setns", sysSetns, uintptr(fd), uintptr(kind))
+	_, err := call("setns", SysSetns, uintptr(fd), uintptr(kind))
 	return err
 }
 

@@ -34,7 +34,7 @@ func Tmpfs(options [][2]string, attr uint64) (int, error) {
 }
 
 // ProcOf makes such a proc for another PID namespace (Linux 6.17 and later).
-func ProcOf(pidns int) (int, error) {
+func ProcOf(pidns int, attr uint64) (int, error) {
 	ctx, err := sys.FsOpen("proc")
 	if err != nil {
 		return -1, err
@@ -49,7 +49,7 @@ func ProcOf(pidns int) (int, error) {
 	if err := sys.FsCreate(ctx); err != nil {
 		return -1, err
 	}
-	return sys.FsMount(ctx, Scratch|sys.MountAttrReadOnly)
+	return sys.FsMount(ctx, attr)
 }
 
 // Tree makes a detached, read-only view of one directory tree. What is

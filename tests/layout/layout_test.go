@@ -63,6 +63,7 @@ var order = [][]string{
 	{"cgroup", "seccomp", "rootfs", "nsjail/mount", "nsjail/native", "internal/repl", "internal/workspace", "validator"},
 	{"seccomp/compile"},
 	{"seccomp/gen", "nsjail"},
+	{"internal/template"},
 	{"executor"},
 	{"internal/cli"},
 	{"cmd/cellblock"},

@@ -21,6 +21,7 @@
  *    | <----- x pid status usage          | <------------- a REPL ends ----- |
  *    | W + pipe: write a file ----------> |  fork, drop, write -> x
  *    | D, M: delete, make directory ----> |  fork, drop, do it -> x
+ *    | A + pid: adopt a REPL that a template forked (fork.c) -> s + pidfd
  *    | K: kill all code ----------------> |  kill(-1, SIGKILL)
  *    | <----- k, when no child is left    |
  *    | (end of file: the owner is gone)   |  exit, and the kernel ends the cell
@@ -30,12 +31,10 @@
  * wrote. Started once more as "helper" it carries out a plan in a given PID
  * namespace and exits: that is how /proc is made where the cell may not.
  *
- * argv: outer | init UID python arg… | helper
+ * argv: outer | init UID python arg… | nest UID python arg… | helper
  * fds: 3 = host, 4 = this program, then what the plan names.
  */
-#include <stddef.h>
-#include <stdint.h>
-#include <asm/unistd.h>
+#include "calls.h"
 #include <linux/capability.h>
 #include <linux/fcntl.h>
 #include <linux/filter.h>
@@ -55,40 +54,16 @@
 #define MAX_FILTER 4096
 #define MAX_KNOWN 64
 #define MAX_MSG (128 << 10)
-#define SLOTS 64
 
-/* ---- system calls ---- */
+/* ---- what the linker and gcc want ---- */
 
 #if defined(CELLBLOCK_DECODE)
-/* decode.c brings its own */
+/* decode.c is a program of its own */
 #elif defined(__x86_64__)
-static long sys6(long n, long a, long b, long c, long d, long e, long f) {
-	long r;
-	register long r10 __asm__("r10") = d;
-	register long r8 __asm__("r8") = e;
-	register long r9 __asm__("r9") = f;
-	__asm__ volatile("syscall" : "=a"(r) : "a"(n), "D"(a), "S"(b), "d"(c), "r"(r10), "r"(r8), "r"(r9) : "rcx", "r11", "memory");
-	return r;
-}
 __asm__(".globl _start\n_start: xor %ebp,%ebp\n mov %rsp,%rdi\n and $-16,%rsp\n call start_here\n hlt\n");
 #elif defined(__aarch64__)
-static long sys6(long n, long a, long b, long c, long d, long e, long f) {
-	register long x8 __asm__("x8") = n;
-	register long x0 __asm__("x0") = a;
-	register long x1 __asm__("x1") = b;
-	register long x2 __asm__("x2") = c;
-	register long x3 __asm__("x3") = d;
-	register long x4 __asm__("x4") = e;
-	register long x5 __asm__("x5") = f;
-	__asm__ volatile("svc 0" : "+r"(x0) : "r"(x8), "r"(x1), "r"(x2), "r"(x3), "r"(x4), "r"(x5) : "memory");
-	return x0;
-}
 __asm__(".globl _start\n_start: mov x0, sp\n bl start_here\n");
-#else
-#error "no system call stub for this architecture"
 #endif
-#define sys(n, ...) sys_(n, __VA_ARGS__, 0, 0, 0, 0, 0, 0)
-#define sys_(n, a, b, c, d, e, f, ...) sys6(n, (long)(a), (long)(b), (long)(c), (long)(d), (long)(e), (long)(f))
 
 /* gcc may call these for struct copies and clearing. */
 void *memset(void *p, int c, size_t n) {
@@ -103,26 +78,17 @@ void *memcpy(void *d, const void *s, size_t n) {
 	return d;
 }
 
-/* ---- messages ---- */
-
-struct iovec_ { void *base; size_t len; };
-struct msghdr_ {
-	void *name; int namelen; struct iovec_ *iov; size_t iovlen;
-	void *control; size_t controllen; int flags;
-};
-struct cmsg_ { size_t len; int level, type; int fd[4]; };
-
-struct reply {              /* to the host, fixed size, native byte order */
-	uint8_t kind, step; uint16_t pad; int32_t pid; int32_t status; int32_t err;
-	int64_t utime_us, stime_us, maxrss_kb;
-};
+#include "messages.h"
+#include "plan.h"
 
 static struct sock_filter filter[MAX_FILTER];
 static struct { unsigned short len; struct sock_filter *filter; } program;
 static int known[MAX_KNOWN];
 static char msg[MAX_MSG + 1] __attribute__((aligned(8)));
 static long code_uid;
-static char **python, **env;
+static char **args, **python, **env;
+static char buffer[1 << 16];
+static int nest; /* this is the init of one */
 
 #ifdef CELLBLOCK_FAULTS
 #include "faults.h"
@@ -130,15 +96,31 @@ static char **python, **env;
 
 __attribute__((noreturn)) static void die(int status) { for (;;) sys(__NR_exit_group, status); }
 
+/* ---- messages: packets of a SOCK_SEQPACKET pair ---- */
+
+struct reply {              /* to the host, fixed size, native byte order */
+	uint8_t kind, step; uint16_t pad; int32_t pid; int32_t status; int32_t err;
+	int64_t utime_us, stime_us, maxrss_kb;
+};
+
 static void tell(struct reply *r, int fd) {
 	struct iovec_ v = { r, sizeof *r };
-	struct cmsg_ c = { offsetof(struct cmsg_, fd) + sizeof(int), 1 /* SOL_SOCKET */, 1 /* SCM_RIGHTS */, { fd } };
+	struct { size_t len; int level, type; int fd, pad; } c = { 20, 1 /* SOL_SOCKET */, 1 /* SCM_RIGHTS */, fd, 0 };
 	struct msghdr_ m = { 0, 0, &v, 1, fd < 0 ? 0 : &c, fd < 0 ? 0 : sizeof c, 0 };
-	if (fd >= 0) m.controllen = 24;
 	long n;
 	do n = sys(__NR_sendmsg, HOST, &m, 0x4000 /* MSG_NOSIGNAL */); while (n == -EINTR);
 	/* The owner is gone, or would wait without end for what cannot be told. */
 	if (n < 0) die(115);
+}
+
+/* receive waits for one message of the host, with at most one descriptor. */
+static long receive(char *buf, size_t size, int *fd) {
+	struct iovec_ v = { buf, size };
+	struct cmsg_ c;
+	struct msghdr_ m = { 0, 0, &v, 1, &c, sizeof c, 0 };
+	long n = sys(__NR_recvmsg, HOST, &m, 0x40000000 /* MSG_CMSG_CLOEXEC */);
+	if (fd) *fd = m.controllen >= offsetof(struct cmsg_, fd) + sizeof(int) ? c.fd[0] : -1;
+	return n;
 }
 
 /* ---- in the children ---- */
@@ -162,6 +144,15 @@ static void unblock(void) {
 	sys(__NR_rt_sigprocmask, SIG_SETMASK, &none, 0, 8);
 }
 
+/* drop_in_nest: a template stays the root of its user namespace, and keeps the
+ * one capability with which its children enter cells. */
+static int drop_in_nest(void) {
+	struct __user_cap_header_struct h = { _LINUX_CAPABILITY_VERSION_3, 0 };
+	uint32_t admin = 1U << CAP_SYS_ADMIN;
+	struct __user_cap_data_struct d[2] = { { admin, admin, 0 }, { 0, 0, 0 } };
+	return sys(__NR_capset, &h, d) < 0 ? S_CAPS : S_OK;
+}
+
 static void run_python(const int *fd, int report) {
 	long r = 0;
 	int step;
@@ -172,11 +163,11 @@ static void run_python(const int *fd, int report) {
 	if ((r = sys(__NR_dup3, report, 4, O_CLOEXEC)) < 0) { step = S_FDS; goto failed; }
 	report = 4;
 	if ((r = sys(__NR_close_range, 5, ~0U, 0)) < 0) { step = S_CLOSE; goto failed; }
-	if ((step = drop())) { r = -EPERM; goto failed; }
+	if ((step = nest ? drop_in_nest() : drop())) { r = -EPERM; goto failed; }
 	unblock();
 	/* The filter comes last: it allows execve once more, which the lock that
 	 * ld.so preloads into Python takes away before Python's main runs. */
-	if ((r = sys(__NR_prctl, PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program)) < 0) { step = S_FILTER; goto failed; }
+	if (!nest && (r = sys(__NR_prctl, PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program)) < 0) { step = S_FILTER; goto failed; }
 	r = sys(__NR_execve, python[0], python, env);
 	step = S_EXEC;
 failed:;
@@ -185,67 +176,7 @@ failed:;
 	die(125);
 }
 
-/* walk opens the directory that holds the last element of path, below the
- * workspace, making what is missing; a symbolic link on the way is an error.
- * It runs as the code's own user inside the cell, so that nothing it could be
- * tricked into is more than code may do itself. */
-static long walk(char *path, char **last, int make) {
-	long dir = sys(__NR_openat, AT_FDCWD, "/workspace", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	char *start = path;
-	for (char *p = path; dir >= 0; p++) {
-		if (*p == 0) { *last = start; return dir; }
-		if (*p != '/') continue;
-		*p = 0;
-		if (make) {
-			long r = sys(__NR_mkdirat, dir, start, 0755);
-			if (r < 0 && r != -EEXIST) return r;
-		}
-		long next = sys(__NR_openat, dir, start, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-		sys(__NR_close, dir);
-		dir = next;
-		start = p + 1;
-	}
-	return dir;
-}
-
-static char buffer[1 << 16];
-
-static long write_file(char *path, int mode, int64_t size, int from) {
-	char *last, tmp[] = ".cellblock-upload-00000000";
-	long dir = walk(path, &last, 1), f, n, id = sys(__NR_getpid, 0);
-	int64_t got = 0;
-	if (dir < 0) return dir;
-	for (int i = 0; i < 8; i++, id /= 10) tmp[sizeof tmp - 2 - i] = (char)('0' + id % 10);
-	sys(__NR_unlinkat, dir, tmp, 0);
-	f = sys(__NR_openat, dir, tmp, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, mode);
-	if (f < 0) return f;
-	while ((n = sys(__NR_read, from, buffer, sizeof buffer)) > 0) {
-		for (long done = 0; done < n;) {
-			long w = sys(__NR_write, f, buffer + done, n - done);
-			if (w < 0) { sys(__NR_unlinkat, dir, tmp, 0); return w; }
-			done += w;
-		}
-		got += n;
-	}
-	if (n < 0 || got != size) { sys(__NR_unlinkat, dir, tmp, 0); return n < 0 ? n : -EPIPE; }
-	n = sys(__NR_renameat2, dir, tmp, dir, last, 0);
-	if (n < 0) sys(__NR_unlinkat, dir, tmp, 0);
-	return n;
-}
-
-static long file_job(char kind, char *path, int mode, int64_t size, int from) {
-	char *last;
-	long dir;
-	if (kind == 'W') return write_file(path, mode, size, from);
-	dir = walk(path, &last, kind == 'M');
-	if (dir < 0) return dir;
-	if (kind == 'D') {
-		long r = sys(__NR_unlinkat, dir, last, 0);
-		return r == -EISDIR ? sys(__NR_unlinkat, dir, last, 0x200 /* AT_REMOVEDIR */) : r;
-	}
-	long r = sys(__NR_mkdirat, dir, last, 0755);
-	return r == -EEXIST ? 0 : r;
-}
+#include "jobs.h"
 
 /* ---- the parent ---- */
 
@@ -299,6 +230,25 @@ static void start_repl(const int *fd) {
 	if (pidfd >= 0) sys(__NR_close, pidfd);
 }
 
+/* adopt a REPL that a template forked into this cell: it is a child of this
+ * process since the one that forked it ended. */
+static void adopt(const char *body) {
+	struct reply r = { .kind = 's' };
+	int32_t pid;
+	memcpy(&pid, body, 4);
+	long pidfd = full() ? -EAGAIN : sys(__NR_pidfd_open, pid, 0);
+	r.pid = pid;
+	if (pidfd < 0) {
+		r.step = S_CLONE;
+		r.err = (int32_t)-pidfd;
+		pidfd = -1;
+	} else {
+		remember(pid);
+	}
+	tell(&r, (int)pidfd);
+	if (pidfd >= 0) sys(__NR_close, pidfd);
+}
+
 /* job: kind, u32 mode, i64 size, path */
 static void job(char kind, char *body, long len, int from) {
 	int32_t mode;
@@ -320,6 +270,14 @@ static void job(char kind, char *body, long len, int from) {
 	if (pid > 0) remember((int)pid);
 	tell(&r, -1);
 }
+
+static void fail(int step, long r) {
+	struct reply e = { .kind = 'o', .step = (uint8_t)step, .err = (int32_t)-r };
+	tell(&e, -1);
+	die(118);
+}
+
+#include "nest.h"
 
 static int killing;
 
@@ -360,6 +318,13 @@ static void hear(void) {
 	case 'S':
 		if (fds == 4) start_repl(c.fd);
 		break;
+	case 'A':
+		if (n == 5) adopt(msg + 1);
+		break;
+	case 'C':
+		if (nest && n > 2 && fds > msg[1] && sys(__NR_clone, 17 /* SIGCHLD */, 0, 0, 0, 0) == 0)
+			build(msg + 1, (size_t)n - 1, c.fd, fds, args);
+		break;
 	case 'W': case 'D': case 'M':
 		if (n > 13) job(msg[0], msg + 1, n - 1, fds ? c.fd[0] : -1);
 		break;
@@ -370,51 +335,19 @@ static void hear(void) {
 		break;
 	}
 	for (int i = 0; i < fds; i++) sys(__NR_close, c.fd[i]);
-	if (msg[0] == 'S') {
+	if (msg[0] == 'S' || msg[0] == 'A') {
 		struct reply rest = { .kind = 'q' };
 		tell(&rest, -1);
 	}
 }
 
-/* receive waits for one message of the host, with at most one descriptor. */
-static long receive(char *buf, size_t size, int *fd) {
-	struct iovec_ v = { buf, size };
-	struct cmsg_ c;
-	struct msghdr_ m = { 0, 0, &v, 1, &c, sizeof c, 0 };
-	long n = sys(__NR_recvmsg, HOST, &m, 0x40000000 /* MSG_CMSG_CLOEXEC */);
-	if (fd) *fd = m.controllen >= offsetof(struct cmsg_, fd) + sizeof(int) ? c.fd[0] : -1;
-	return n;
-}
-
 /* ---- the plan ---- */
-
-enum { CALL, RECEIVE_FD, SEND_FD, POKE };      /* what an instruction does */
-enum { IMMEDIATE, POINTER, SLOT };             /* what an argument is */
-
-struct insn {
-	uint16_t nr, tolerate;          /* system call; an errno that is no failure */
-	uint8_t what, save;             /* slot + 1 for the result, 0: forget it */
-	uint8_t kind[6];
-	uint32_t step;                  /* of the plan, for the error */
-	uint64_t arg[6];
-};
-
-static long slot[SLOTS];
 
 static long one(const struct insn *in, char *data, size_t size) {
 	long a[6];
 	struct reply r = { 0 };
 	int fd = -1;
-	for (int i = 0; i < 6; i++) {
-		a[i] = (long)in->arg[i];
-		if (in->kind[i] == POINTER) {
-			if (in->arg[i] >= size) return -EFAULT;
-			a[i] = (long)(data + in->arg[i]);
-		} else if (in->kind[i] == SLOT) {
-			if (in->arg[i] >= SLOTS) return -EFAULT;
-			a[i] = slot[in->arg[i]];
-		}
-	}
+	if (arguments(in, data, size, a) < 0) return -EFAULT;
 	switch (in->what) {
 	case CALL:
 		return sys6(in->nr, a[0], a[1], a[2], a[3], a[4], a[5]);
@@ -423,8 +356,8 @@ static long one(const struct insn *in, char *data, size_t size) {
 		tell(&r, -1);
 		if (receive(buffer, sizeof buffer, &fd) <= 0 || fd < 0) return -EPIPE;
 		return fd;
-	case SEND_FD:
-		r.kind = 'w';
+	case SEND_FD: /* a[1]: as what */
+		r.kind = (uint8_t)a[1];
 		tell(&r, (int)a[0]);
 		return 0;
 	case POKE: /* a descriptor that belongs into a structure */
@@ -463,12 +396,6 @@ static void carry_out(void) {
 	}
 }
 
-static void fail(int step, long r) {
-	struct reply e = { .kind = 'o', .step = (uint8_t)step, .err = (int32_t)-r };
-	tell(&e, -1);
-	die(118);
-}
-
 /* outer enters a user namespace, waits for its id maps, and clones the init
  * into all the others. It starts by exec, so that the host need not copy its
  * page tables as a fork would; CLONE_PARENT makes the init the host's child. */
@@ -477,8 +404,8 @@ static void outer(char **argv) {
 	int pidfd = -1;
 	char go;
 	long e;
-	/* "outer-FF-NN": NN descriptors from FF on, each a way into the group. A
-	 * literal 0 is the writer itself, for which the kernel waits for nobody. */
+	/* "outer-FF-NN": NN descriptors from FF on, each a way into the group; one
+	 * letter more for a nest. A literal 0 is the writer itself, for which the kernel waits for nobody. */
 	int first = (argv[0][6] - '0') * 10 + argv[0][7] - '0', n = (argv[0][9] - '0') * 10 + argv[0][10] - '0';
 	if (first < SELF || n < 0 || n > 99) die(116);
 	for (int i = 0; i < n; i++)
@@ -494,7 +421,7 @@ static void outer(char **argv) {
 	long pid = sys(__NR_clone, flags | 17 /* SIGCHLD */, 0, &pidfd, 0, 0);
 	if (pid == 0) {
 		/* A fresh image: what /proc shows of it belongs to the cell's root. */
-		argv[0] = "init";
+		argv[0] = argv[0][11] ? "nest" : "init";
 		sys(__NR_execveat, SELF, "", argv, env, AT_EMPTY_PATH);
 		die(117);
 	}
@@ -529,6 +456,8 @@ __attribute__((noreturn, used)) void start_here(long *stack) {
 	env = argv + argc + 1;
 	if (argc < 1) die(123);
 	if (argv[0][0] == 'o') outer(argv);
+	nest = argv[0][0] == 'n';
+	args = argv;
 	if (argv[0][0] == 'h') {
 		carry_out();
 		die(0);
@@ -539,7 +468,7 @@ __attribute__((noreturn, used)) void start_here(long *stack) {
 	sys(__NR_prctl, PR_SET_DUMPABLE, 0);
 	sys(__NR_prctl, PR_SET_NAME, "cell-init");
 	carry_out();
-	if (!program.len) die(124);
-	sys(__NR_close_range, SELF, ~0U, 0); /* also what the plan opened */
+	if (!program.len && !nest) die(124);
+	sys(__NR_close_range, nest ? SELF + 1 : SELF, ~0U, 0); /* also what the plan opened */
 	serve();
 }

@@ -1,0 +1,189 @@
+package executor_test
+
+import (
+	"errors"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/cellblock/cellblock/executor"
+	"github.com/cellblock/cellblock/internal/testkit"
+)
+
+// looks is what a session sees of itself and of its cell; its two host ids are
+// its own in any case.
+const looks = `
+import os, re, resource, signal, sys, time
+def read(path): return open(path).read()
+status = dict(line.split(':\t', 1) for line in read('/proc/self/status').splitlines())
+for name, thing in {
+    'parent': os.getppid(), 'leader': os.getsid(0) == os.getpid(), 'ids': (os.getresuid(), os.getresgid(), os.getgroups()),
+    'directory': os.getcwd(), 'descriptors': os.listdir('/proc/self/fd'), 'limits': [resource.getrlimit(r) for r in range(16) if r != resource.RLIMIT_DATA],
+    'status': [(k, status[k]) for k in status if re.match('Cap|NoNew|Seccomp|Groups|Sig|Shd|Threads|Umask|Name', k)],
+    'program': (read('/proc/self/cmdline'), os.readlink('/proc/self/exe')), 'environment': dict(os.environ),
+    'mounts': re.sub('(?m)^[0-9 :]+|.id=[0-9]+', '', read('/proc/self/mountinfo')), 'groups': read('/proc/self/cgroup'), 'host': os.uname().nodename,
+    'python': (sys.path, sys.argv, sys.flags), 'handlers': [signal.getsignal(s) for s in range(1, 65)], 'when memory ends': read('/proc/self/oom_score_adj'),
+    'files': [os.listdir(d) for d in ('/', '/workspace', '/tmp', '/dev', '/dev/shm')], 'proc': [n for n in os.listdir('/proc') if not n.isdigit()],
+    'mapped': sorted({m.split()[-1] for m in read('/proc/self/maps').splitlines() if '/' in m} - {'/cellblock/fork.so'}), 'names': dir(), 'CPU time': time.process_time() < 1,
+}.items():
+    print(name, thing)
+`
+
+func TestForkedLooksLikeFresh(t *testing.T) {
+	fresh := run(t, newExecutor(t, executor.Config{}), executor.Request{Code: looks})
+	forked := run(t, newExecutor(t, executor.Config{Template: true}), executor.Request{Code: looks})
+	if fresh.Verdict != executor.VerdictOK || forked.Verdict != fresh.Verdict {
+		t.Fatalf("%s, %s", errorText(fresh), errorText(forked))
+	}
+	was, is := strings.Split(fresh.Output, "\n"), strings.Split(forked.Output, "\n")
+	if len(was) != len(is) {
+		t.Fatalf("fresh:\n%s\nforked:\n%s", fresh.Output, forked.Output)
+	}
+	for i := range was {
+		if was[i] != is[i] {
+			t.Errorf("fresh:  %s\nforked: %s", was[i], is[i])
+		}
+	}
+}
+
+func TestPreload(t *testing.T) {
+	for _, kept := range []bool{true, false} {
+		ex := newExecutor(t, executor.Config{Template: kept, Preload: []string{"json", "os.path as p"}})
+		s := session(t, ex)
+		for _, fresh := range []bool{false, true} {
+			r := perform(t, s, executor.Request{Code: "p.join('a', json.loads('\"b\"'))", FreshNamespace: fresh})
+			if r.Value == nil || *r.Value != "'a/b'" || len(r.Namespace) != 0 {
+				t.Errorf("template %v: value %v, namespace %v, %s", kept, r.Value, r.Namespace, errorText(r))
+			}
+		}
+		if r := perform(t, s, executor.Request{Code: "json = 1"}); len(r.Namespace) != 1 {
+			t.Errorf("a name that the code gave anew is in no summary: %v", r.Namespace)
+		}
+	}
+}
+
+func TestPreloadThatFails(t *testing.T) {
+	if _, err := executor.New(executor.Config{Preload: []string{"json; import os"}}); !errors.As(err, new(*executor.InvalidError)) {
+		t.Errorf("a statement in the list: %v", err)
+	}
+	for _, kept := range []bool{true, false} {
+		ex := newExecutor(t, executor.Config{Template: kept, Preload: []string{"json", "nosuch.thing as x"}})
+		_, err := ex.Execute(t.Context(), executor.Request{Code: "1"})
+		var failed *executor.PreloadError
+		if !errors.As(err, &failed) || failed.Module.Name != "nosuch.thing" || failed.Exception != "ModuleNotFoundError" {
+			t.Errorf("template %v: %v", kept, err)
+		}
+		if err := ex.Warm(t.Context()); (err != nil) != kept {
+			t.Errorf("template %v: Warm says %v", kept, err)
+		}
+	}
+}
+
+func session(t testing.TB, ex *executor.Executor) *executor.Session {
+	t.Helper()
+	s, err := ex.NewSession(t.Context(), executor.SessionOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+func perform(t testing.TB, s *executor.Session, r executor.Request) executor.Result {
+	t.Helper()
+	result, err := s.Execute(t.Context(), r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return result
+}
+
+// TestTemplateDies: sessions live on and end as they should, new ones are forked
+// from a new template, and the pool's cells serve it.
+func TestTemplateDies(t *testing.T) {
+	testkit.Require(t, testkit.Root, testkit.MemoryController)
+	testkit.Leaks(t)
+	ex := newExecutor(t, executor.Config{Template: true, Pool: executor.PoolOptions{Size: 2}})
+	old := session(t, ex)
+	perform(t, old, executor.Request{Code: "x = 1"})
+	was := ex.TemplatePID()
+	if err := syscall.Kill(was, syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	if r := perform(t, old, executor.Request{Code: "print(x)"}); r.Output != "1\n" || r.Session.Lost {
+		t.Errorf("the old session says %q, %s", r.Output, errorText(r))
+	}
+	for range 3 {
+		if r := perform(t, session(t, ex), executor.Request{Code: "print(2)"}); r.Output != "2\n" {
+			t.Errorf("a new session says %q, %s", r.Output, errorText(r))
+		}
+	}
+	if is := ex.TemplatePID(); is == 0 || is == was {
+		t.Errorf("the template is process %d, was %d", is, was)
+	}
+	began := time.Now()
+	if r := perform(t, old, executor.Request{Code: "import os; os._exit(7)"}); r.Verdict != executor.VerdictExit || r.ReturnCode != 7 || !r.Session.Lost {
+		t.Errorf("exit gave %s %d", r.Verdict, r.ReturnCode)
+	}
+	if r := perform(t, old, executor.Request{Code: "'x' in globals()"}); r.Value == nil || *r.Value != "False" {
+		t.Errorf("after the exit the namespace is the old one (%s)", errorText(r))
+	}
+	if err := old.Close(); err != nil {
+		t.Error(err)
+	}
+	if took := time.Since(began); took > 10*time.Second {
+		t.Errorf("ending took %s", took)
+	}
+}
+
+// TestTemplateGrowth: a fork costs its template less than 50 KB, and the session
+// has its page tables and what it touched.
+func TestTemplateGrowth(t *testing.T) {
+	ex := newExecutor(t, executor.Config{Template: true})
+	perform(t, session(t, ex), executor.Request{Code: "1"})
+	before, err := ex.TemplateUsage()
+	if err != nil {
+		t.Fatal(err)
+	}
+	const n = 20
+	var charged int64
+	for range n {
+		s := session(t, ex)
+		perform(t, s, executor.Request{Code: "1"})
+		u, err := s.Usage()
+		if err != nil {
+			t.Fatal(err)
+		}
+		charged += u.MemoryBytes / n
+	}
+	after, err := ex.TemplateUsage()
+	if err != nil {
+		t.Fatal(err)
+	}
+	grown := (after.MemoryBytes - before.MemoryBytes) / n
+	t.Logf("a fork adds %d KB to the template's group and %d KB to the session's", grown>>10, charged>>10)
+	if grown >= 50<<10 {
+		t.Errorf("a fork adds %d KB to the template's group", grown>>10)
+	}
+	if charged < 400<<10 {
+		t.Errorf("a session is charged with %d KB only", charged>>10)
+	}
+}
+
+// TestSiblingsDiffer (62): what is random in two forks of one template differs.
+func TestSiblingsDiffer(t *testing.T) {
+	ex := newExecutor(t, executor.Config{Template: true, Preload: []string{"random", "uuid", "tempfile", "secrets"}})
+	const code = `
+import os
+print(random.random(), uuid.uuid1(), uuid.uuid4(), uuid.getnode(), os.path.basename(tempfile.mktemp()), secrets.token_hex(), os.urandom(8))`
+	a := strings.Fields(perform(t, session(t, ex), executor.Request{Code: code}).Output)
+	b := strings.Fields(perform(t, session(t, ex), executor.Request{Code: code}).Output)
+	if len(a) < 7 || len(a) != len(b) {
+		t.Fatalf("%q, %q", a, b)
+	}
+	for i := range a {
+		if a[i] == b[i] {
+			t.Errorf("two siblings both have %s", a[i])
+		}
+	}
+}
