@@ -181,40 +181,43 @@ func (s *Session) startCell(ctx context.Context, dirs []Dir) (err error) {
 // buildCell gives a cell, and a REPL that starts in it but where it is to be
 // forked from the template.
 func (s *Session) buildCell(ctx context.Context, inputs []nsjail.Input) (*nsjail.Cell, *nsjail.Process, error) {
-	if s.ex.cfg.Template {
-		k, err := s.ex.template(ctx)
-		if err != nil {
-			return nil, nil, err
-		}
-		cell, err := k.Cell(ctx, inputs)
-		return cell, nil, err
-	}
-	spec := s.ex.spec(s.root)
+	spec := s.cfg.spec(s.root, s.ex.without)
 	spec.Inputs = inputs
-	return nsjail.StartWithREPL(ctx, spec)
+	if !s.cfg.Template {
+		return nsjail.StartWithREPL(ctx, spec)
+	}
+	k, err := s.ex.template(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	own := &spec
+	if len(inputs) == 0 && s.options.Limits == (Limits{}) {
+		own = nil // as all others: one of the pool does
+	}
+	cell, err := k.Cell(ctx, own)
+	return cell, nil, err
 }
 
-// spec is what every cell of this executor is.
-func (e *Executor) spec(root *rootfs.Root) nsjail.Spec {
-	cfg := e.cfg
+// spec is what the cells of this configuration are.
+func (c Config) spec(root *rootfs.Root, without []nsjail.Layer) nsjail.Spec {
 	return nsjail.Spec{
 		Root:           root.Dir,
 		Python:         root.Python,
 		Args:           repl.Bootstrap(root.SysPath),
-		Env:            environ(cfg.Env),
-		Limits:         cgroup.Limits{MemoryBytes: int64(cfg.MaxMemoryMB) << 20, PIDs: int64(cfg.PIDs), CPUs: cfg.CPUs},
-		CgroupParent:   cfg.CgroupParent,
-		WorkspaceBytes: cfg.WorkspaceBytes,
-		WorkspaceFiles: cfg.WorkspaceFiles,
-		Without:        e.without,
-		RuntimeDir:     cfg.RuntimeDir,
-		Trace:          cfg.Trace,
+		Env:            environ(c.Env),
+		Limits:         cgroup.Limits{MemoryBytes: int64(c.MaxMemoryMB) << 20, PIDs: int64(c.PIDs), CPUs: c.CPUs},
+		CgroupParent:   c.CgroupParent,
+		WorkspaceBytes: c.WorkspaceBytes,
+		WorkspaceFiles: c.WorkspaceFiles,
+		Without:        without,
+		RuntimeDir:     c.RuntimeDir,
+		Trace:          c.Trace,
 	}
 }
 
 // newREPL starts a Python in the cell, or forks one into it.
 func (s *Session) newREPL(ctx context.Context) (*nsjail.Process, error) {
-	if !s.ex.cfg.Template {
+	if !s.cfg.Template {
 		return s.cell.StartREPL(ctx)
 	}
 	k, err := s.ex.template(ctx)

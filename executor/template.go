@@ -27,7 +27,7 @@ func (e *Executor) template(ctx context.Context) (*template.Keeper, error) {
 		return nil, ErrClosed
 	}
 	if h.keeper == nil {
-		h.keeper = template.New(template.Options{Spec: e.spec(root), Modules: e.preload, Pool: e.cfg.Pool})
+		h.keeper = template.New(template.Options{Spec: e.cfg.spec(root, e.without), Modules: e.preload, Pool: e.cfg.Pool})
 	}
 	return h.keeper, nil
 }

@@ -2,6 +2,7 @@ package executor_test
 
 import (
 	"errors"
+	"fmt"
 	"strings"
 	"syscall"
 	"testing"
@@ -133,6 +134,20 @@ func TestTemplateDies(t *testing.T) {
 	}
 	if took := time.Since(began); took > 10*time.Second {
 		t.Errorf("ending took %s", took)
+	}
+}
+
+func TestForkedWithLimitsOfItsOwn(t *testing.T) {
+	ex := newExecutor(t, executor.Config{Template: true, Pool: executor.PoolOptions{Size: 1}})
+	for _, bytes := range []int64{1 << 20, 1 << 30} {
+		s, err := ex.NewSession(t.Context(), executor.SessionOptions{Limits: executor.Limits{WorkspaceBytes: bytes, MaxMemoryMB: 64}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		r := perform(t, s, executor.Request{Code: "import os, resource\nst = os.statvfs('.')\nprint(st.f_blocks * st.f_frsize, resource.getrlimit(resource.RLIMIT_FSIZE)[0])"})
+		if want := fmt.Sprintf("%d %d\n", bytes, bytes+1<<20); r.Output != want {
+			t.Errorf("workspace and largest file: %q, want %q (%s)", r.Output, want, errorText(r))
+		}
 	}
 }
 

@@ -147,9 +147,10 @@ func (c *Cell) ForkREPL(ctx context.Context, plan *ForkPlan, ask func(fds ...int
 	}
 	p.forked = true
 	defer closeAll(theirs[:])
+	streams := p
 	defer func() {
 		if err != nil {
-			p.closeStreams()
+			streams.closeStreams()
 		}
 	}()
 	fds := append(numbers(theirs[:]), c.process.number())
@@ -174,10 +175,28 @@ func (c *Cell) ForkREPL(ctx context.Context, plan *ForkPlan, ask func(fds ...int
 	}
 	c.ask.Lock()
 	defer c.ask.Unlock()
-	if err := c.socket.Send(binary.NativeEndian.AppendUint32([]byte("A"), uint32(inner))); err != nil {
-		return nil, c.gone(err)
+	if err := c.unrest(binary.NativeEndian.AppendUint32([]byte("A"), uint32(inner))); err != nil {
+		return nil, err
 	}
-	return c.receive(ctx, p)
+	if p, err = c.receive(ctx, p); err != nil {
+		return nil, err
+	}
+	return p, c.limit(p)
+}
+
+// limit gives a forked REPL this cell's limits where they are not the nest's,
+// which it has inherited; the size of files always is.
+func (c *Cell) limit(p *Process) error {
+	inherited := limits(c.nest.cell.spec)
+	for i, r := range limits(c.spec) {
+		if r == inherited[i] {
+			continue
+		}
+		if _, err := sys.Prlimit(p.PID, r.id, &sys.Rlimit{Soft: r.soft, Hard: r.hard}); err != nil {
+			return hostStep(fmt.Sprintf("rlimit %d", r.id), err)
+		}
+	}
+	return nil
 }
 
 // Steps of fork.c itself.

@@ -2,6 +2,7 @@ package nsjail
 
 import (
 	"context"
+	"math"
 	"os"
 	"syscall"
 	"time"
@@ -31,6 +32,8 @@ func StartNest(ctx context.Context, spec Spec) (*Nest, error) {
 	if host.rootless {
 		return nil, &StepError{Step: "nest", Index: -1, Errno: syscall.EPERM, Text: "a template needs CAP_SYS_ADMIN on the host: do without one here"}
 	}
+	// Nobody in the nest can raise it again, and sessions may have more.
+	spec.FileBytes = math.MaxInt64
 	c, err := start(ctx, spec, birth{nest: true})
 	if err != nil {
 		return nil, err

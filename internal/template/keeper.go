@@ -11,7 +11,7 @@ import (
 
 // Options say what a Keeper keeps.
 type Options struct {
-	Spec    nsjail.Spec // of every cell; its Inputs are given to Cell
+	Spec    nsjail.Spec // of every cell, without inputs
 	Modules []Module
 	Pool    PoolOptions
 }
@@ -42,7 +42,7 @@ type house struct {
 // New returns a Keeper. It starts nothing yet.
 func New(o Options) *Keeper {
 	k := &Keeper{o: o}
-	k.pool = newPool(o.Pool, func(ctx context.Context) (*nsjail.Cell, error) { return k.build(ctx, nil) })
+	k.pool = newPool(o.Pool, func(ctx context.Context) (*nsjail.Cell, error) { return k.build(ctx, o.Spec) })
 	return k
 }
 
@@ -148,22 +148,21 @@ func (k *Keeper) Usage() (cgroup.Stats, error) {
 	return h.nest.Group().Stats()
 }
 
-// Cell returns a cell for one session: one that stands already, or, with inputs
-// of its own or when there is none, a new one.
-func (k *Keeper) Cell(ctx context.Context, inputs []nsjail.Input) (*nsjail.Cell, error) {
-	if len(inputs) > 0 {
-		return k.build(ctx, inputs)
+// Cell returns a cell for one session: one that stands already or, when there
+// is none or the session's is to be of its own kind, a new one. own may differ
+// from the Keeper's Spec in limits and inputs.
+func (k *Keeper) Cell(ctx context.Context, own *nsjail.Spec) (*nsjail.Cell, error) {
+	if own != nil {
+		return k.build(ctx, *own)
 	}
 	return k.pool.take(ctx)
 }
 
-func (k *Keeper) build(ctx context.Context, inputs []nsjail.Input) (*nsjail.Cell, error) {
+func (k *Keeper) build(ctx context.Context, spec nsjail.Spec) (*nsjail.Cell, error) {
 	h, err := k.ready(ctx)
 	if err != nil {
 		return nil, err
 	}
-	spec := k.o.Spec
-	spec.Inputs = inputs
 	return h.nest.Start(ctx, spec)
 }
 

@@ -314,7 +314,7 @@ func (h *host) play(t *testing.T, p probe) {
 	if took := time.Since(began); took > 5*time.Second {
 		t.Errorf("closing took %s", took)
 	}
-	h.nothingLeft(t)
+	h.nothingLeft(t, p.cfg != nil)
 	h.holds(t)
 }
 
@@ -377,15 +377,18 @@ func (s *stage) answers(t *testing.T, lost, either bool) {
 	}
 }
 
-// nothingLeft: the records of living cells are those of the sibling, and of the
-// template that it was forked from.
-func (h *host) nothingLeft(t *testing.T) {
+// nothingLeft: the records of living cells are those of the sibling, of the
+// template that it was forked from, and of that of the row's own executor.
+func (h *host) nothingLeft(t *testing.T, ownExecutor bool) {
 	t.Helper()
 	records, err := os.ReadDir(h.dir + "/run/cells")
 	must(t, err)
 	want := 1
 	if *forked {
 		want = 2
+	}
+	if *forked && ownExecutor {
+		want = 3
 	}
 	if len(records) != want {
 		t.Errorf("%d records of cells, want %d", len(records), want)

@@ -219,6 +219,6 @@ func TestCloseKillsWithinASecond(t *testing.T) {
 			t.Errorf("%d: %s", i, r.Verdict)
 		}
 	}
-	h.nothingLeft(t)
+	h.nothingLeft(t, false)
 	h.holds(t)
 }
