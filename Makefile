@@ -38,7 +38,7 @@ deps-demo: deps
 	$(call need,python3-numpy python3-pandas python3-matplotlib python-matplotlib-data)
 
 deps-test: deps-demo
-	$(call need,libseccomp-dev pkg-config libpython3.11-testsuite python3-pytest python3-hypothesis bubblewrap)
+	$(call need,libseccomp-dev pkg-config libpython3.11-testsuite python3-pytest python3-hypothesis bubblewrap mypy)
 
 # ---- build ----
 

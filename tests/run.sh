@@ -22,6 +22,9 @@ go test -p 1 -race -short -timeout 20m ./cgroup ./nsjail/... ./internal/... ./ex
 step "a sample of the system calls that build and end a cell fails"
 make test-faults SHORT=1
 
+step "the Python package"
+bash tests/python.sh
+
 step "nothing is left behind"
 bash tests/leftovers.sh check "$before"
 echo "all tests passed"

@@ -1,0 +1,227 @@
+"""A service of the caller's own, where none is named.
+
+It is started at first use, listens on a socket in a private directory, and ends
+with this process, however that ends: the service holds one end of a pipe whose
+other end only this process has.
+"""
+
+from __future__ import annotations
+
+import atexit
+import importlib.metadata
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Dict, List, Optional, Tuple
+
+from ._http import Address
+from .errors import Unavailable
+
+# Building a root, at the very first start, takes longest.
+_START_TIMEOUT = 600.0
+_STOP_TIMEOUT = 15.0
+# Of the caller's environment the service gets what says where things are.
+_ENVIRONMENT = ("PATH", "HOME", "USER", "LOGNAME", "TMPDIR", "LANG", "DBUS_SESSION_BUS_ADDRESS", "OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")
+_PREFIXES = ("CELLBLOCK_", "XDG_")
+# Tools that install packages: a root carries none, and code has no use for them.
+_INSTALLERS = {"pip", "setuptools", "wheel", "pkg-resources", "distribute", "virtualenv"}
+
+
+@dataclass(frozen=True)
+class Own:
+    """How a private service is started; the defaults are the caller's own Python
+    with the packages that it has."""
+
+    binary: Optional[str] = None
+    python: Optional[str] = None
+    venv: Optional[str] = None
+    packages: Optional[Tuple[str, ...]] = None
+    root: Optional[str] = None
+    without: Tuple[str, ...] = ()
+
+    def root_flags(self) -> List[str]:
+        if self.root:
+            return ["--root", self.root]
+        if self.python or self.venv:
+            flags = ["--python", self.python] if self.python else []
+            flags += ["--venv", self.venv] if self.venv else []
+            packages = list(self.packages or ())
+        elif sys.prefix != sys.base_prefix:
+            flags = ["--venv", sys.prefix]
+            packages = list(self.packages or ())
+        else:
+            flags = ["--python", _interpreter()]
+            packages = installed_packages() if self.packages is None else list(self.packages)
+        return flags + (["--with", ",".join(packages)] if packages else [])
+
+
+def _interpreter() -> str:
+    """The caller's own interpreter; a program that embeds Python has none to name."""
+    if os.path.basename(sys.executable or "").startswith("python"):
+        return sys.executable
+    return os.path.join(sys.base_exec_prefix, "bin", "python%d.%d" % sys.version_info[:2])
+
+
+def installed_packages() -> List[str]:
+    """The names of what is installed in this interpreter's own directories,
+    those of `pip install --user` and of PYTHONPATH apart."""
+    prefixes = (sys.base_prefix + os.sep, "/usr/lib/", "/usr/local/lib/") if sys.base_prefix == "/usr" else (sys.base_prefix + os.sep,)
+    places = [
+        p for p in sys.path if os.path.basename(p) in ("site-packages", "dist-packages") and p.startswith(prefixes)
+    ]
+    names = {d.metadata["Name"] for d in importlib.metadata.distributions(path=places) if d.metadata["Name"]}
+    return sorted(n for n in names if n.lower().replace("_", "-") not in _INSTALLERS)
+
+
+def binary(named: Optional[str]) -> str:
+    """Find the `cellblock` program."""
+    named = named or os.environ.get("CELLBLOCK_BIN")
+    found = shutil.which(named or "cellblock")
+    if found:
+        return found
+    if named:
+        raise Unavailable(f"there is no program {named!r}: CELLBLOCK_BIN, or binary=, names the cellblock program")
+    raise Unavailable(
+        "no service is named, and there is no program \"cellblock\" in PATH to start one: "
+        "install it, name it with CELLBLOCK_BIN, or name a service with CELLBLOCK_URL or CELLBLOCK_SOCKET"
+    )
+
+
+class _Service:
+    """A running service and this process's end of its lifeline."""
+
+    def __init__(self, own: Own) -> None:
+        self.folder = tempfile.mkdtemp(prefix="cellblock-")
+        self.address = Address(socket=os.path.join(self.folder, "socket"))
+        self._log = os.path.join(self.folder, "log")
+        try:
+            self._start(own)
+        except BaseException:
+            shutil.rmtree(self.folder, ignore_errors=True)
+            raise
+
+    def _start(self, own: Own) -> None:
+        command = [binary(own.binary), "serve", "--socket", self.address.socket, "--lifeline"]
+        command += own.root_flags()
+        for layer in own.without:
+            command += ["--without", layer]
+        if os.geteuid() != 0 and "cgroup" not in own.without:
+            command = delegated_scope() + command
+        environment = {k: v for k, v in os.environ.items() if k in _ENVIRONMENT or k.startswith(_PREFIXES)}
+        for name in ("CELLBLOCK_URL", "CELLBLOCK_SOCKET", "CELLBLOCK_TOKEN", "CELLBLOCK_WITHOUT"):
+            environment.pop(name, None)  # they are about other services
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notice, open(self._log, "wb") as log:
+            notice.bind(os.path.join(self.folder, "ready"))
+            environment["NOTIFY_SOCKET"] = os.path.join(self.folder, "ready")
+            self.process = subprocess.Popen(
+                command,
+                stdin=subprocess.PIPE,
+                stdout=log,
+                stderr=log,
+                env=environment,
+                start_new_session=True,  # a Ctrl-C in the terminal is the caller's
+            )
+            self._await_ready(notice, command)
+
+    def _await_ready(self, notice: socket.socket, command: List[str]) -> None:
+        """Wait until the service says that it is ready, or has ended."""
+        # Nothing else tells the end of a child to who waits for a socket.
+        def tell_end() -> None:
+            self.process.wait()
+            with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as s:
+                try:
+                    s.sendto(b"ENDED=1", os.path.join(self.folder, "ready"))
+                except OSError:
+                    pass
+
+        threading.Thread(target=tell_end, name="cellblock-service", daemon=True).start()
+        notice.settimeout(_START_TIMEOUT)
+        while True:
+            try:
+                lines = notice.recv(4096).split(b"\n")
+            except socket.timeout:
+                self.stop()
+                raise Unavailable(f"{' '.join(command[:2])} was not ready after {_START_TIMEOUT:g} s: {self._said()}") from None
+            if b"READY=1" in lines:
+                return
+            if b"ENDED=1" in lines:
+                raise Unavailable(f"{' '.join(command[:2])} ended before it was ready: {self._said()}")
+
+    def _said(self) -> str:
+        with open(self._log, "rb") as f:
+            return f.read()[-2000:].decode("utf-8", "replace").strip() or "it said nothing"
+
+    def alive(self) -> bool:
+        return self.process.poll() is None
+
+    def release(self) -> None:
+        """In a child of a fork: the service is the parent's, whose end of the
+        lifeline must be the last."""
+        assert self.process.stdin is not None
+        self.process.stdin.close()
+        self.process.returncode = 0
+
+    def stop(self) -> None:
+        """End the service, and with it its cells."""
+        assert self.process.stdin is not None
+        self.process.stdin.close()
+        try:
+            self.process.wait(_STOP_TIMEOUT)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def delegated_scope() -> List[str]:
+    """What gives a user's service control groups of its own, where systemd can."""
+    runtime = os.environ.get("XDG_RUNTIME_DIR")
+    if not runtime or not Path(runtime, "systemd", "private").exists() or not shutil.which("systemd-run"):
+        return []
+    return ["systemd-run", "--user", "--scope", "--quiet", "-p", "Delegate=yes", "--"]
+
+
+_lock = threading.Lock()
+_running: Dict[Own, _Service] = {}
+
+
+def start(own: Own) -> Address:
+    """Return where the service of this kind is, which is started if need be."""
+    with _lock:
+        service = _running.get(own)
+        if service is None or not service.alive():
+            service = _running[own] = _Service(own)
+        return service.address
+
+
+def lives_at(own: Own, address: Address) -> bool:
+    with _lock:
+        service = _running.get(own)
+        return service is not None and service.address == address and service.alive()
+
+
+def stop_all() -> None:
+    """End every service that this process started."""
+    with _lock:
+        services = list(_running.values())
+        _running.clear()
+    for service in services:
+        service.stop()
+
+
+def _forked() -> None:
+    global _lock
+    _lock = threading.Lock()
+    for service in _running.values():
+        service.release()
+    _running.clear()
+
+
+atexit.register(stop_all)
+os.register_at_fork(after_in_child=_forked)
