@@ -32,7 +32,7 @@ func parseMounts(text string) []mount {
 		}
 		// A mount on the root of another one has the same point and hides it.
 		found = slices.DeleteFunc(found, func(m mount) bool { return m.id == f[1] && m.point == unescape(f[4]) })
-		if tail[0] != "cgroup" && tail[0] != "cgroup2" || len(tail) < 3 {
+		if tail[0] != "cgroup" && tail[0] != "cgroup2" || len(tail) < 3 || !strings.HasPrefix(f[4], "/") {
 			continue
 		}
 		options := strings.Split(tail[2], ",")
