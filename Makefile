@@ -15,7 +15,7 @@ CFLAGS_LOCK   := -shared -fPIC -O2 -nostartfiles -nostdlib -fno-stack-protector 
                  -Wl,-z,relro,-z,now,-z,noexecstack,-z,noseparate-code,--build-id=none -s
 CFLAGS_FORK   := $(CFLAGS_LOCK) -fvisibility=hidden $(if $(filter x86_64,$(shell uname -m)),-mno-red-zone)
 
-.PHONY: all build native deps deps-test deps-bench demo test test-unit test-faults fuzz lint bench generate clean help install
+.PHONY: all build native deps deps-test deps-bench demo test test-unit test-faults test-races test-soak fuzz lint bench generate clean help install
 
 all: build
 
@@ -83,6 +83,12 @@ test: deps-test build lint ## everything, on this machine
 
 test-faults: $(NATIVE)/faulty/init ## each system call that builds or ends a cell fails once; SHORT=1 takes samples
 	$(GO) test -count=1 -timeout 20m -tags cellblock_faults -v $(if $(SHORT),-short) ./tests/faults
+
+test-races: ## links and directories are swapped under the host's file handling; SWAPS=1000000 for each race
+	CELLBLOCK_SWAPS=$(or $(SWAPS),1000000) $(GO) test -count=1 -timeout 2h -v -run '^TestRace' ./internal/workspace
+
+test-soak: native ## cells are made and ended, half of them hostile; CYCLES=10000
+	CELLBLOCK_CYCLES=$(or $(CYCLES),10000) $(GO) test -count=1 -timeout 3h -v -run '^TestSoak$$' ./tests/soak
 
 fuzz: native ## each fuzz target for FUZZTIME=30s; FUZZWORKERS=1 ONLY=pattern
 	@FUZZTIME="$(FUZZTIME)" FUZZWORKERS="$(FUZZWORKERS)" ONLY="$(ONLY)" bash tests/fuzz.sh

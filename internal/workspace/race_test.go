@@ -1,7 +1,11 @@
 package workspace
 
 import (
+	"context"
+	"errors"
+	"io"
 	"os"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -9,12 +13,20 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// swaps is how often a race test wants its two names exchanged.
+// swaps is how often a race test wants its two names exchanged, and how long it
+// may take. CELLBLOCK_SWAPS is for `make test-races`.
 func swaps() int {
+	if n, err := strconv.Atoi(os.Getenv("CELLBLOCK_SWAPS")); err == nil && n > 0 {
+		return n
+	}
 	if testing.Short() {
 		return 10_000
 	}
 	return 100_000
+}
+
+func raceTime() time.Duration {
+	return 60*time.Second + time.Duration(swaps())*time.Millisecond
 }
 
 // exchange swaps two names of a directory, again and again, in one system call
@@ -59,8 +71,8 @@ func TestRaceInTheWorkspace(t *testing.T) {
 			}
 			rounds, copied, refused := 0, 0, 0
 			total := 0
-			within(t, 120*time.Second, func() {
-				for start := time.Now(); time.Since(start) < 60*time.Second; rounds++ {
+			within(t, 2*raceTime(), func() {
+				for start := time.Now(); time.Since(start) < raceTime(); rounds++ {
 					if rounds >= 100 && rounds%50 == 0 {
 						// Enough swaps? Their count is only told at the end, so stop and go on.
 						total += stop()
@@ -117,8 +129,8 @@ func TestRaceInTheFolder(t *testing.T) {
 	out.link(t, outside.at("canary"), "filelink")
 	pairs := [][2]string{{"dir", "dirlink"}, {"file", "filelink"}}
 	stop, total, rounds, copied, refused := exchange(t, out, pairs...), 0, 0, 0, 0
-	within(t, 120*time.Second, func() {
-		for start := time.Now(); time.Since(start) < 60*time.Second; rounds++ {
+	within(t, 2*raceTime(), func() {
+		for start := time.Now(); time.Since(start) < raceTime(); rounds++ {
 			if rounds >= 100 && rounds%50 == 0 {
 				if total += stop(); total >= swaps() {
 					return
@@ -141,6 +153,149 @@ func TestRaceInTheFolder(t *testing.T) {
 	}
 }
 
+// chase runs step, with the pairs swapped all the while, until they were often
+// enough.
+func chase(t *testing.T, places []place, pairs [][2]string, step func()) {
+	t.Helper()
+	total, rounds := 0, 0
+	var stops []func() int
+	begin := func() {
+		stops = nil
+		for _, p := range places {
+			stops = append(stops, exchange(t, p, pairs...))
+		}
+	}
+	end := func() {
+		for _, stop := range stops {
+			total += stop()
+		}
+	}
+	begin()
+	within(t, 2*raceTime(), func() {
+		for start := time.Now(); time.Since(start) < raceTime(); rounds++ {
+			if rounds >= 100 && rounds%50 == 0 {
+				if end(); total >= swaps() {
+					return
+				}
+				begin()
+			}
+			step()
+		}
+		end()
+	})
+	t.Logf("%d swaps, %d rounds", total, rounds)
+	if total < swaps() {
+		t.Errorf("the race did not happen")
+	}
+}
+
+// A mirror whose two sides are both swapped under it.
+func TestRaceOfTheMirror(t *testing.T) {
+	s, outside := newSession(t), newPlace(t)
+	outside.write(t, "canary", secret)
+	outside.write(t, "sub/canary", secret)
+	before := outside.names(t)
+	for _, p := range []place{s.cell, s.host} {
+		p.write(t, "dir/canary", "inside")
+		p.write(t, "dir/sub/canary", "inside")
+		p.write(t, "file", "inside")
+		p.link(t, outside.path, "dirlink")
+		p.link(t, outside.at("canary"), "filelink")
+	}
+	n := 0
+	chase(t, []place{s.cell, s.host}, [][2]string{{"dir", "dirlink"}, {"file", "filelink"}}, func() {
+		n++
+		// Something to push and something to pull in each round.
+		name := "f" + strconv.Itoa(n%8)
+		os.WriteFile(s.host.at("p"+name), []byte(strings.Repeat("x", n%64)), 0o600)
+		os.WriteFile(s.cell.at("q"+name), []byte(strings.Repeat("y", n%64)), 0o600)
+		// Files that come and go may fail a push or a pull, but not the next.
+		_, _ = s.Push(t.Context(), quietWriter{})
+		_, _ = s.Pull(t.Context())
+		for _, p := range []place{s.cell, s.host} {
+			for _, path := range []string{"file", "dir/canary", "dir/sub/canary"} {
+				if fd, err := p.OpenFile(path); err == nil {
+					if fd.Size == int64(len(secret)) {
+						t.Fatalf("%s is the outside's", path)
+					}
+					fd.Close()
+				}
+			}
+		}
+	})
+	same(t, "outside", outside.names(t), before...)
+	if outside.read(t, "canary") != secret || outside.read(t, "sub/canary") != secret {
+		t.Error("a canary is dead")
+	}
+}
+
+// quietWriter takes what is pushed and fails when it is the outside's.
+type quietWriter struct{}
+
+var errEscape = errors.New("the outside was read")
+
+func (quietWriter) WriteFile(_ context.Context, _ string, _ uint32, size int64, r io.Reader) error {
+	b, err := io.ReadAll(r)
+	if err == nil && strings.Contains(string(b), "SECRET") {
+		panic(errEscape)
+	}
+	return err
+}
+func (quietWriter) MkdirAll(context.Context, string) error { return nil }
+func (quietWriter) Remove(context.Context, string) error   { return nil }
+
+// Directories that callers share, copied for one cell or staged for many, while
+// they are swapped with links that lead out.
+func TestRaceInTheSource(t *testing.T) {
+	p, outside, state := newPlace(t), newPlace(t), newPlace(t)
+	outside.write(t, "f", secret)
+	outside.write(t, "sub/f", secret)
+	p.write(t, "dir/f", "inside")
+	p.write(t, "dir/sub/f", "inside")
+	p.write(t, "file", "inside")
+	p.link(t, outside.path, "dirlink")
+	p.link(t, outside.at("f"), "filelink")
+	stage, err := OpenStage(state.path)
+	must(t, err)
+	read, refused := 0, 0
+	look := func(what string, r io.Reader) {
+		b, err := io.ReadAll(r)
+		if err == nil && strings.Contains(string(b), "SECRET") {
+			t.Fatalf("%s: the outside was read", what)
+		}
+		read++
+	}
+	chase(t, []place{p}, [][2]string{{"dir", "dirlink"}, {"file", "filelink"}}, func() {
+		if tree, err := CollectTree(p.path, "in", Limits{}); err == nil {
+			for _, u := range tree.Uploads {
+				if f, err := u.Open(); err == nil {
+					look(u.Path, f)
+					f.Close()
+				} else {
+					refused++
+				}
+			}
+			tree.Close()
+		}
+		staged, err := stage.Add(t.Context(), p.path, Limits{})
+		if err != nil {
+			refused++ // it changed while it was copied
+			return
+		}
+		for _, path := range []string{"dir/f", "dir/sub/f", "dirlink/f", "dirlink/sub/f", "file", "filelink"} {
+			if st, err := os.Lstat(staged.Path + "/" + path); err == nil && st.Mode().IsRegular() {
+				if b, err := os.ReadFile(staged.Path + "/" + path); err == nil {
+					look("staged "+path, strings.NewReader(string(b)))
+				}
+			}
+		}
+		staged.Close()
+	})
+	if read == 0 || refused == 0 {
+		t.Errorf("%d read, %d refused: the race did not happen", read, refused)
+	}
+}
+
 // Emptying a directory whose content moves: nothing outside is touched.
 func TestRaceWithEmpty(t *testing.T) {
 	p, outside := newPlace(t), newPlace(t)
@@ -153,7 +308,7 @@ func TestRaceWithEmpty(t *testing.T) {
 			unix.Renameat2(unix.AT_FDCWD, p.at("a/b"), unix.AT_FDCWD, p.at("a/l"), unix.RENAME_EXCHANGE)
 		},
 	)
-	within(t, 60*time.Second, func() {
+	within(t, raceTime(), func() {
 		for range swaps() / 500 {
 			_ = p.Empty(t.Context()) // it may well lose
 		}
