@@ -71,6 +71,10 @@ func (c *Conn) Exec(ctx context.Context, r Request) (Reply, error) {
 	return c.Await(ctx)
 }
 
+// Pending says whether a request was sent whose reply is still to come. An Exec
+// whose context ended may have sent nothing.
+func (c *Conn) Pending() bool { return c.pending }
+
 // Await waits for the reply to an Exec whose context ended.
 func (c *Conn) Await(ctx context.Context) (Reply, error) {
 	if c.broken == nil && !c.pending {
