@@ -178,7 +178,7 @@ func attack(ex *executor.Executor, a hostile) error {
 	select {
 	case <-begins:
 	case err := <-done:
-		return errors.Join(fmt.Errorf("it ended before it began: %v", err), s.Close())
+		return errors.Join(fmt.Errorf("it ended before it began: %w", err), s.Close())
 	}
 	closing := time.Now()
 	if err := s.Close(); err != nil {
