@@ -55,8 +55,9 @@ $(DIST)/lock.so: $(NATIVE)/src/lock.c $(HEADERS) Makefile
 $(DIST)/fork.so: $(NATIVE)/src/fork.c $(HEADERS) Makefile
 	gcc $(CFLAGS_FORK) -o $@ $<
 
-build: deps native ## bin/cellblock
-	CGO_ENABLED=0 $(GO) build -trimpath -ldflags='-s -w -X github.com/cellblock/cellblock/internal/cli.version=$(VERSION)' -o $(BIN)/cellblock ./cmd/cellblock
+build: deps native ## bin/cellblock, and bin/cellblock-service beside it
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags='-s -w -X github.com/cellblock/cellblock/internal/cli.version=$(VERSION)' -o $(BIN)/ ./cmd/cellblock
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags='-s -w -X github.com/cellblock/cellblock/internal/servicecli.version=$(VERSION)' -o $(BIN)/ ./cmd/cellblock-service
 
 generate: ## compile the filters again (needs libseccomp-dev)
 	$(GO) generate ./seccomp
@@ -65,6 +66,7 @@ PREFIX ?= /usr/local
 
 install: build ## bin/cellblock, its man pages and completions, below PREFIX (/usr/local)
 	install -D -m 755 $(BIN)/cellblock $(DESTDIR)$(PREFIX)/bin/cellblock
+	install -D -m 755 $(BIN)/cellblock-service $(DESTDIR)$(PREFIX)/bin/cellblock-service
 	$(BIN)/cellblock man $(DESTDIR)$(PREFIX)/share/man/man1
 	install -d $(addprefix $(DESTDIR)$(PREFIX)/share/,bash-completion/completions zsh/vendor-completions fish/vendor_completions.d)
 	$(BIN)/cellblock completion bash >$(DESTDIR)$(PREFIX)/share/bash-completion/completions/cellblock

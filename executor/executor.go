@@ -35,12 +35,12 @@ type Executor struct {
 // returns an Executor. It builds no cell.
 func New(cfg Config) (*Executor, error) {
 	cfg = cfg.withDefaults()
-	if err := cfg.check(); err != nil {
+	if err := cfg.Check(); err != nil {
 		return nil, err
 	}
 	without, err := nsjail.ParseLayers(cfg.Without)
 	if err != nil {
-		return nil, &InvalidError{"layer", strings.Join(cfg.Without, ","), err.Error()}
+		return nil, err
 	}
 	preload, err := template.Parse(cfg.Preload)
 	if err != nil {
@@ -54,6 +54,14 @@ func New(cfg Config) (*Executor, error) {
 	e.checker = validator.New(e.parser)
 	e.named = &Manager{ex: e, sessions: map[string]*Session{}}
 	return e, nil
+}
+
+// Check says what New would object to, and changes nothing on the host.
+func (c Config) Check() error {
+	if _, err := nsjail.ParseLayers(c.Without); err != nil {
+		return &InvalidError{"layer", strings.Join(c.Without, ","), err.Error()}
+	}
+	return c.withDefaults().check()
 }
 
 // check is what a Config must keep to.

@@ -64,6 +64,11 @@ func commands() []command {
 		{"version", newVersion},
 		{"completion", newCompletion},
 		{"man", newMan},
+		{"serve", handOver(0)},
+		{"exec", handOver(1)},
+		{"sessions", handOver(2)},
+		{"files", handOver(3)},
+		{"config", handOver(4)},
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"go/token"
 	"io/fs"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -65,8 +66,9 @@ var order = [][]string{
 	{"seccomp/gen", "nsjail"},
 	{"internal/template"},
 	{"executor"},
-	{"internal/cli"},
-	{"cmd/cellblock"},
+	{"internal/cli", "internal/api"},
+	{"internal/servicecli"},
+	{"cmd/cellblock", "cmd/cellblock-service"},
 }
 
 func TestImportsPointOneWay(t *testing.T) {
@@ -93,6 +95,20 @@ func TestImportsPointOneWay(t *testing.T) {
 			if other, ok := level[ours]; !ok || other >= own {
 				t.Errorf("%s imports %s, which does not stand above %s", s.path, ours, s.pkg)
 			}
+		}
+	}
+}
+
+// The program that people wait for carries nothing that only a service needs:
+// each linked package is initialised at each start.
+func TestRunLinksNoService(t *testing.T) {
+	out, err := exec.Command("go", "list", "-deps", "../../cmd/cellblock").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, heavy := range []string{"net/http", "crypto/tls", "github.com/danielgtaylor/huma/v2", "github.com/prometheus/client_golang/prometheus"} {
+		if slices.Contains(strings.Fields(string(out)), heavy) {
+			t.Errorf("cmd/cellblock links %s", heavy)
 		}
 	}
 }

@@ -1,0 +1,104 @@
+package api
+
+import (
+	"context"
+	"net/http"
+	"os"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/danielgtaylor/huma/v2/adapters/humago"
+)
+
+type FilePath struct {
+	SessionPath
+	Path string `path:"path" doc:"The file, relative to the workspace; its slashes may be percent-encoded."`
+}
+
+const octets = "application/octet-stream"
+
+// addFile: GET, PUT and DELETE /v1/sessions/{id}/files/{path}.
+func addFile(s *Server, api huma.API) {
+	const path = "/v1/sessions/{id}/files/{path}"
+	bytes := map[string]*huma.MediaType{octets: {Schema: &huma.Schema{Type: huma.TypeString, Format: "binary"}}}
+	content := func(op *huma.Operation) {
+		op.Responses = map[string]*huma.Response{
+			"200": {Description: "The file", Content: bytes},
+			"206": {Description: "The part that Range names", Content: bytes},
+		}
+	}
+	huma.Register(api, operation("readFile", http.MethodGet, path, "Read a file of the workspace, or a range of it", content),
+		func(ctx context.Context, in *FilePath) (*huma.StreamResponse, error) { return s.readFile(ctx, in) })
+	upload := func(op *huma.Operation) {
+		op.RequestBody = &huma.RequestBody{Required: true, Content: bytes}
+		op.DefaultStatus = http.StatusNoContent
+	}
+	huma.Register(api, operation("writeFile", http.MethodPut, path, "Write a file into the workspace, with the directories above it", upload),
+		func(ctx context.Context, in *FilePath) (*struct{}, error) { return nil, s.writeFile(ctx, in) })
+	huma.Register(api, operation("deleteFile", http.MethodDelete, path, "Delete a file or an empty directory; one that is not there is no error"),
+		func(ctx context.Context, in *FilePath) (*struct{}, error) {
+			x, done, err := s.keeper.find(callOf(ctx).owner, in.ID)
+			if err != nil {
+				return nil, failed(ctx, err)
+			}
+			defer done()
+			if err := x.session.RemoveFile(ctx, in.Path); err != nil {
+				return nil, failed(ctx, err)
+			}
+			return nil, nil
+		})
+}
+
+// readFile never lets a browser take a file that code made for a page.
+func (s *Server) readFile(ctx context.Context, in *FilePath) (*huma.StreamResponse, error) {
+	x, done, err := s.keeper.find(callOf(ctx).owner, in.ID)
+	if err != nil {
+		return nil, failed(ctx, err)
+	}
+	f, err := x.session.OpenFile(in.Path)
+	if err != nil {
+		done()
+		return nil, failed(ctx, err)
+	}
+	return &huma.StreamResponse{Body: func(hctx huma.Context) {
+		defer done()
+		defer f.Close()
+		r, w := humago.Unwrap(hctx)
+		h := w.Header()
+		h.Set("Content-Type", octets)
+		h.Set("Content-Disposition", "attachment")
+		http.ServeContent(w, r, "", time.Unix(0, f.Mtime), f)
+	}}, nil
+}
+
+func (s *Server) writeFile(ctx context.Context, in *FilePath) error {
+	c := callOf(ctx)
+	x, done, err := s.keeper.find(c.owner, in.ID)
+	if err != nil {
+		return failed(ctx, err)
+	}
+	defer done()
+	limit := x.session.Config().WorkspaceBytes
+	if c.r.ContentLength > limit {
+		return failed(ctx, problem(KindTooLarge, "the file is larger than its workspace (%d bytes)", limit))
+	}
+	path, err := s.spool.put(c.r.Body, limit)
+	if err != nil {
+		return failed(ctx, bodyFailure(err))
+	}
+	defer os.Remove(path)
+	if err := x.session.PutFile(ctx, path, in.Path); err != nil {
+		return failed(ctx, err)
+	}
+	return nil
+}
+
+// bodyFailure is an error of a body that could not be read.
+func bodyFailure(err error) error {
+	if os.IsTimeout(err) {
+		p := problem(KindTimedOut, "the body came too slowly")
+		p.Status = http.StatusRequestTimeout
+		return p
+	}
+	return err
+}

@@ -1,0 +1,69 @@
+package api
+
+import (
+	"bytes"
+	"io"
+	"net/url"
+	"strings"
+	"testing"
+)
+
+func TestFile(t *testing.T) {
+	c := serve(t, Settings{})
+	path := c.session(NewSession{}) + "/files/"
+	content := bytes.Repeat([]byte("0123456789"), 100_000)
+	c.ask("PUT", path+"d/a b.bin", bytes.NewReader(content)).want(204)
+	c.ask("PUT", path+"e", io.MultiReader(strings.NewReader("chunked"))).want(204)
+	c.ask("PUT", path+"empty", strings.NewReader("")).want(204)
+	for _, name := range []string{"d/a%20b.bin", url.PathEscape("d/a b.bin")} {
+		if r := c.ask("GET", path+name, nil).want(200); !bytes.Equal(r.body, content) || r.header.Get("Content-Type") != octets {
+			t.Errorf("%s: %d bytes, %v", name, len(r.body), r.header)
+		}
+	}
+	if r := c.ask("GET", path+"d/a%20b.bin", nil, "Range", "bytes=3-5").want(206); string(r.body) != "345" {
+		t.Errorf("a range: %q", r.body)
+	}
+	c.ask("GET", path+"d/a%20b.bin", nil, "Range", "bytes=9999999-").want(416)
+	if r := c.ask("GET", path+"e", nil).want(200); string(r.body) != "chunked" {
+		t.Errorf("%q", r.body)
+	}
+	if r := c.ask("GET", path+"empty", nil).want(200); len(r.body) != 0 {
+		t.Errorf("%q", r.body)
+	}
+	for range 2 {
+		c.ask("DELETE", path+"e", nil).want(204)
+	}
+	c.ask("GET", path+"e", nil).problem(KindNotFound)
+}
+
+// No path leads out of the workspace, and no link is followed.
+func TestFilePaths(t *testing.T) {
+	c := serve(t, Settings{})
+	session := c.session(NewSession{})
+	c.run(session, "import os\nos.symlink('/etc','d'); os.symlink('/etc/ld.so.preload','l'); os.mkfifo('f')")
+	for _, name := range []string{"%2e%2e/x", "..%2fx", "a/%2e%2e/%2e%2e/x", "%2fetc%2fpasswd", "a%00b", "", "%252e%252e%252fx"} {
+		for _, method := range []string{"GET", "DELETE"} {
+			c.ask(method, session+"/files/"+name, nil).problem(KindInvalid)
+		}
+		c.ask("PUT", session+"/files/"+name, strings.NewReader("x")).problem(KindInvalid)
+	}
+	for _, name := range []string{"d/ld.so.preload", "l", "f", "d", strings.Repeat("a", 255)} {
+		c.ask("GET", session+"/files/"+name, nil).problem(KindNotFound)
+	}
+	c.ask("PUT", session+"/files/d/x", strings.NewReader("x")).problem(KindInvalid)
+	c.ask("GET", session+"/files/"+strings.Repeat("a/", 2100)+"x", nil).problem(KindInvalid)
+}
+
+// An upload is bounded by its workspace, whatever it says of its length.
+func TestFileTooLarge(t *testing.T) {
+	c := serve(t, Settings{})
+	path := c.session(NewSession{Creation: Creation{Limits: Limits{WorkspaceSize: 1 << 20}}})
+	big := bytes.Repeat([]byte("x"), 3<<20)
+	c.ask("PUT", path+"/files/x", bytes.NewReader(big)).problem(KindTooLarge)
+	c.ask("PUT", path+"/files/x", io.MultiReader(bytes.NewReader(big))).problem(KindTooLarge)
+	c.ask("PUT", path+"/files/x", bytes.NewReader(big[:700<<10])).want(204)
+	c.ask("PUT", path+"/files/y", bytes.NewReader(big[:700<<10])).problem(KindTooLarge) // not beside it
+	if r := c.run(path, "import os; print(os.listdir())"); r.Output != "['x']\n" {
+		t.Errorf("%q", r.Output)
+	}
+}

@@ -1,0 +1,180 @@
+package api
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log"
+	"log/slog"
+	"net"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/danielgtaylor/huma/v2/adapters/humago"
+
+	"github.com/cellblock/cellblock/executor"
+)
+
+// Server is the service. It is safe for concurrent use, and cannot be used
+// again after Shutdown.
+type Server struct {
+	settings Settings
+	pool     *pool
+	home     *shared // the service's own executor
+	keeper   *keeper
+	spool    *spool
+	metrics  *metrics
+	api      huma.API
+	http     *http.Server
+	large    chan struct{} // holds a token for each large body that is read
+	ready    atomic.Bool
+
+	expiry context.CancelFunc
+	idle   sync.WaitGroup // what expires sessions
+	life   context.Context
+	end    context.CancelCauseFunc // ends what goes on without a client
+}
+
+// New makes a Server. It builds no cell yet: see Warm.
+func New(s Settings) (*Server, error) {
+	s = s.withDefaults()
+	if err := s.Check(); err != nil {
+		return nil, err
+	}
+	spool, err := newSpool(s.Spool)
+	if err != nil {
+		return nil, err
+	}
+	x := &Server{settings: s, pool: newPool(s.Executor), keeper: newKeeper(s), spool: spool, large: make(chan struct{}, largeBodies)}
+	if x.home, err = x.pool.get(""); err != nil {
+		spool.close()
+		return nil, err
+	}
+	x.metrics = newMetrics(x)
+	x.life, x.end = context.WithCancelCause(context.Background())
+	mux := http.NewServeMux()
+	x.api = routes(x, mux)
+	x.http = &http.Server{
+		Handler:           x.guard(mux),
+		ReadHeaderTimeout: headerTime,
+		IdleTimeout:       2 * time.Minute,
+		MaxHeaderBytes:    32 << 10,
+		ConnContext:       withPeer,
+		ErrorLog:          log.New(logWriter{s.Log}, "", 0),
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	x.expiry = cancel
+	x.idle.Go(func() { x.expireIdle(ctx) })
+	return x, nil
+}
+
+// logWriter passes what package http has to say on to the log.
+type logWriter struct{ log *slog.Logger }
+
+func (w logWriter) Write(b []byte) (int, error) {
+	w.log.Warn("http", "message", string(b))
+	return len(b), nil
+}
+
+// Warm proves that cells can be built, and builds the root if need be, which
+// can take minutes. Until then /readyz says no.
+func (s *Server) Warm(ctx context.Context) error {
+	r, err := s.home.Execute(ctx, executor.Request{Code: "print(6*7)"})
+	if err != nil {
+		return err
+	}
+	if r.Output != "42\n" {
+		return fmt.Errorf("code in a cell printed %q instead of 42 (%s)", r.Output, r.Verdict)
+	}
+	s.ready.Store(true)
+	return nil
+}
+
+// Serve answers on a listener until Shutdown.
+func (s *Server) Serve(l net.Listener) error {
+	err := s.http.Serve(limitConnections(l, s.settings.Connections))
+	if errors.Is(err, http.ErrServerClosed) {
+		return nil
+	}
+	return err
+}
+
+// Shutdown admits nothing more, waits for executions until ctx ends, and ends
+// all sessions. Nothing of them is left when it returns.
+func (s *Server) Shutdown(ctx context.Context) error {
+	s.ready.Store(false)
+	s.keeper.mu.Lock()
+	s.keeper.draining = true
+	s.keeper.mu.Unlock()
+	s.expiry()
+	s.idle.Wait()
+	err := s.http.Shutdown(ctx)
+	s.end(errDraining())
+	var wg sync.WaitGroup
+	for _, x := range s.keeper.drain() {
+		wg.Go(func() { s.finishSession(x) })
+	}
+	wg.Wait()
+	err = errors.Join(ignoreDeadline(err), s.pool.close())
+	s.http.Close()
+	s.spool.close()
+	return err
+}
+
+// ignoreDeadline: executions that were cut are no failure of a shutdown.
+func ignoreDeadline(err error) error {
+	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) {
+		return nil
+	}
+	return err
+}
+
+// expireIdle ends sessions that nobody uses.
+func (s *Server) expireIdle(ctx context.Context) {
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-timer.C:
+		}
+		expired, next := s.keeper.expire(time.Now())
+		for _, x := range expired {
+			s.settings.Log.Info("session expired", "owner", x.owner.name, "session", x.id)
+			s.finishSession(x)
+		}
+		timer.Reset(next)
+	}
+}
+
+// routes registers every endpoint.
+func routes(s *Server, mux *http.ServeMux) huma.API {
+	problems()
+	config := huma.DefaultConfig("Cellblock", s.settings.Version)
+	config.Info.Description = "Runs Python that nobody trusts, in sessions whose variables and files live on between executions. " +
+		"An error is an RFC 9457 problem detail whose kind is one of a closed set; whatever code did, a crash included, is a result."
+	config.DocsPath, config.SchemasPath, config.CreateHooks = "", "", nil
+	config.OpenAPIPath = "" // served below, and only as 3.1
+	config.RejectUnknownQueryParameters = true
+	config.Components.SecuritySchemes = map[string]*huma.SecurityScheme{
+		"token": {Type: "http", Scheme: "bearer", Description: "Over TCP. On the Unix socket the kernel says who calls."},
+	}
+	config.Security = []map[string][]string{{"token": {}}, {}}
+	api := huma.NewAPI(config, adapter{mux, humago.NewAdapter(mux, "")})
+	for _, add := range []func(*Server, huma.API){
+		addExecute, addSessions, addSession, addSessionExecute, addInterrupt, addFiles, addFile,
+		addValidate, addStats, addHealth, addReady, addMetrics,
+	} {
+		add(s, api)
+	}
+	polish(api)
+	addOpenAPI(api, mux)
+	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
+		writeProblem(w, r, problem(KindNotFound, "there is nothing at %s", shorten(r.URL.Path)))
+	})
+	return api
+}

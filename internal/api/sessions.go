@@ -1,0 +1,175 @@
+package api
+
+import (
+	"context"
+	"math"
+	"slices"
+	"time"
+
+	"github.com/cellblock/cellblock/executor"
+)
+
+// makeSession admits a session and builds its cell.
+func (s *Server) makeSession(ctx context.Context, o *owner, id string, c Creation) (_ *session, err error) {
+	limits, err := s.limits(c.Limits)
+	if err != nil {
+		return nil, err
+	}
+	code, err := preloadCode(c.Preload)
+	if err != nil {
+		return nil, err
+	}
+	of, err := s.pool.get(c.Root)
+	if err != nil {
+		return nil, err
+	}
+	x := &session{id: id, owner: o, root: c.Root, preload: append([]string{}, c.Preload...), of: of}
+	mb := of.Config().MaxMemoryMB
+	if limits.MaxMemoryMB != 0 {
+		mb = limits.MaxMemoryMB
+	}
+	x.memory = int64(mb) << 20
+	if err := s.keeper.reserve(x); err != nil {
+		s.pool.give(of)
+		return nil, err
+	}
+	defer func() {
+		if !s.keeper.started(x, err) {
+			s.finishSession(x)
+			if err == nil {
+				err = executor.ErrClosed // deleted while it was made
+			}
+		}
+	}()
+	if x.session, err = of.NewSession(ctx, executor.SessionOptions{ID: x.id, Limits: limits}); err != nil {
+		return nil, err
+	}
+	done, err := s.keeper.slot(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer done()
+	began := time.Now()
+	if err := x.session.Start(ctx); err != nil {
+		return nil, err
+	}
+	s.metrics.starts.Observe(time.Since(began).Seconds())
+	if code != "" {
+		if _, err := x.session.Execute(ctx, executor.Request{Code: code, Filename: "<preload>", Timeout: preloadTime}); err != nil {
+			return nil, err
+		}
+	}
+	return x, nil
+}
+
+// preloadTime bounds the imports of a new session.
+const preloadTime = 60 * time.Second
+
+// endSession takes a session out, ends its cell, and gives back what it had. It
+// returns when nothing is left; a second call returns at once.
+func (s *Server) endSession(x *session) error {
+	if !s.keeper.take(x) {
+		return nil
+	}
+	return s.finishSession(x)
+}
+
+// finishSession is endSession for a session that was taken out already.
+func (s *Server) finishSession(x *session) error {
+	var err error
+	if x.session != nil {
+		err = x.session.Close()
+	}
+	s.keeper.release(x)
+	s.pool.give(x.of)
+	if err != nil {
+		s.settings.Log.Error("a cell did not end cleanly", "owner", x.owner.name, "session", x.id, "error", err)
+	}
+	return err
+}
+
+// limits checks what a new session asks for.
+func (s *Server) limits(l Limits) (executor.Limits, error) {
+	if err := s.checkTimeout(l.Timeout); err != nil {
+		return executor.Limits{}, err
+	}
+	if l.CPUTime > s.settings.MaxTimeout.Seconds() {
+		return executor.Limits{}, problem(KindInvalid, "cpu_time: at most %g seconds are allowed", s.settings.MaxTimeout.Seconds())
+	}
+	mb := l.MemoryMB
+	if l.Memory != 0 {
+		mb = int(math.Ceil(float64(l.Memory) / (1 << 20)))
+	}
+	if l.CPUs > float64(cpus()) {
+		return executor.Limits{}, problem(KindInvalid, "cpus: this machine has %d", cpus())
+	}
+	if l.PIDs > 10_000 || l.WorkspaceFiles > 10_000_000 {
+		return executor.Limits{}, problem(KindInvalid, "pids or workspace_files: at most 10,000 and 10,000,000 are allowed")
+	}
+	if int64(l.MaxOutput) > s.settings.Executor.MaxOutput && int64(l.MaxOutput) > executor.DefaultMaxOutput {
+		return executor.Limits{}, problem(KindInvalid, "max_output: at most %d bytes are allowed", max(s.settings.Executor.MaxOutput, executor.DefaultMaxOutput))
+	}
+	return executor.Limits{
+		Timeout: duration(l.Timeout), CPUTime: duration(l.CPUTime), MaxMemoryMB: mb, CPUs: l.CPUs, PIDs: l.PIDs,
+		WorkspaceBytes: int64(l.WorkspaceSize), WorkspaceFiles: l.WorkspaceFiles, MaxOutput: int64(l.MaxOutput),
+	}, nil
+}
+
+func (s *Server) checkTimeout(seconds float64) error {
+	if seconds > s.settings.MaxTimeout.Seconds() {
+		return problem(KindInvalid, "timeout: at most %g seconds are allowed", s.settings.MaxTimeout.Seconds())
+	}
+	return nil
+}
+
+func duration(seconds float64) time.Duration { return time.Duration(seconds * float64(time.Second)) }
+
+// describe is a session for people.
+func (s *Server) describe(x *session) SessionInfo {
+	cfg := x.session.Config()
+	usage, _ := x.session.Usage() // none of a cell that is gone
+	alive := x.session.Alive()
+	s.keeper.mu.Lock()
+	defer s.keeper.mu.Unlock()
+	info := SessionInfo{
+		ID: x.id, State: StateIdle, Root: x.root, Preload: x.preload,
+		Limits: CurrentLimits{
+			MemoryBytes: x.memory, CPUs: cfg.CPUs, PIDs: cfg.PIDs, WorkspaceBytes: cfg.WorkspaceBytes, WorkspaceFiles: cfg.WorkspaceFiles,
+			Timeout: cfg.Timeout.Seconds(), CPUTime: cfg.CPUTime.Seconds(),
+		},
+		Created: x.created.UTC(), LastUsed: x.used.UTC(), Executions: x.executions, Waiting: max(x.running-1, 0),
+		Usage: SessionUsage{usage.MemoryBytes, usage.Processes, usage.CPU.Seconds()},
+	}
+	switch {
+	case x.starting:
+		info.State = StateStarting
+	case x.running > 0:
+		info.State = StateRunning
+	case !alive:
+		info.State = StateLost
+	}
+	if x.running == 0 && x.uses <= 1 { // the call that asks is one
+		end := x.used.Add(s.settings.Idle).UTC()
+		info.Expires = &end
+	}
+	return info
+}
+
+// sessionsOf lists the sessions of an owner, by id.
+func (s *Server) sessionsOf(o *owner) []*session {
+	s.keeper.mu.Lock()
+	defer s.keeper.mu.Unlock()
+	var list []*session
+	for _, x := range o.sessions {
+		if !x.starting {
+			list = append(list, x)
+		}
+	}
+	slices.SortFunc(list, func(a, b *session) int {
+		if a.id < b.id {
+			return -1
+		}
+		return 1
+	})
+	return list
+}

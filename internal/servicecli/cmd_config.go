@@ -1,0 +1,75 @@
+package servicecli
+
+import (
+	"os"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/cellblock/cellblock/internal/api"
+)
+
+func newConfig(a *app) *cobra.Command {
+	cmd := &cobra.Command{Use: "config", Short: "Check the service's configuration, list its keys, make a token"}
+	cmd.AddCommand(newConfigCheck(a), newConfigKeys(a), newConfigToken(a))
+	return cmd
+}
+
+// newConfigCheck: what `serve` would refuse at its start.
+func newConfigCheck(a *app) *cobra.Command {
+	return &cobra.Command{
+		Use: "check [FILE]", Short: "Say whether a configuration can be used", Args: cobra.MaximumNArgs(1),
+		Example: "  cellblock config check /etc/cellblock/cellblock.toml",
+		RunE: func(_ *cobra.Command, args []string) error {
+			path := configPath("")
+			if len(args) == 1 {
+				path = args[0]
+			}
+			var o options
+			keys := o.keys()
+			serve := newServe(a) // for its flags, none of which is set
+			if err := settle(keys, serve.Flags(), path, os.LookupEnv); err != nil {
+				return err
+			}
+			log, err := o.logger(a.Err)
+			if err != nil {
+				return err
+			}
+			settings, err := o.settings(log)
+			if err != nil {
+				return err
+			}
+			if err := settings.Check(); err != nil {
+				return usagef("%v", err)
+			}
+			return a.printf("ok\n")
+		},
+	}
+}
+
+func newConfigKeys(a *app) *cobra.Command {
+	return &cobra.Command{
+		Use: "keys", Short: "List every key, with its environment variable", Args: noArguments,
+		RunE: func(*cobra.Command, []string) error {
+			for _, k := range new(options).keys() {
+				if err := a.printf("%-17s %s\n%-17s %s\n", k.name, strings.ReplaceAll(k.help, "`", ""), "", k.env()); err != nil {
+					return err
+				}
+			}
+			return nil
+		},
+	}
+}
+
+func newConfigToken(a *app) *cobra.Command {
+	return &cobra.Command{
+		Use: "token NAME", Short: "Make a token: the secret for the client, the line for the tokens file", Args: cobra.ExactArgs(1),
+		RunE: func(_ *cobra.Command, args []string) error {
+			if args[0] == "" || len(args[0]) > 64 || strings.ContainsAny(args[0], " \t\r\n#") {
+				return usagef("%q is no name of a token: 1 to 64 characters without blanks", args[0])
+			}
+			secret, line := api.NewToken(args[0])
+			return a.printf("secret, told only now:\n  %s\nline for the tokens file:\n  %s\n", secret, line)
+		},
+	}
+}

@@ -1,0 +1,174 @@
+package servicecli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+	"os/signal"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/cellblock/cellblock/internal/api"
+)
+
+// version is set by the linker.
+var version = "devel"
+
+const serveLong = `Serve sessions and executions over HTTP: on a Unix socket, whose callers the
+kernel names, and if asked for on TCP, with tokens.
+
+Every flag is also a key of the configuration file (tls_cert for --tls-cert) and an
+environment variable (CELLBLOCK_SERVE_TLS_CERT); a flag goes before the
+environment, which goes before the file. A restart is how it is read anew.
+
+SIGTERM and SIGINT end the service: it takes no new requests, waits for executions,
+and ends all sessions. A service that is killed takes its cells along.`
+
+const serveExample = `  cellblock serve
+  cellblock serve --socket /tmp/cb.sock --with numpy,pandas
+  cellblock serve --listen 127.0.0.1:8080 --tokens /etc/cellblock/tokens
+  curl --unix-socket /run/cellblock/cellblock.sock http://cellblock/v1/execute \
+    -H 'Content-Type: application/json' -d '{"code": "print(6*7)"}'`
+
+type serveCommand struct {
+	app      *app
+	options  options
+	config   string
+	lifeline bool
+}
+
+func newServe(a *app) *cobra.Command {
+	c := &serveCommand{app: a}
+	cmd := &cobra.Command{
+		Use: "serve [flags]", Short: "Serve sessions and executions over HTTP", Long: serveLong, Example: serveExample,
+		Args: noArguments, DisableFlagsInUseLine: true,
+	}
+	fs := cmd.Flags()
+	fs.SortFlags = false
+	fs.StringVar(&c.config, "config", "", "read the configuration from `FILE` (default "+defaultConfig+", if it is there)")
+	fs.BoolVar(&c.lifeline, "lifeline", false, "end when standard input does: the service of one process, which ends with it")
+	keys := c.options.keys()
+	addTo(fs, keys)
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		if err := settle(keys, fs, configPath(c.config), os.LookupEnv); err != nil {
+			return err
+		}
+		return c.serve()
+	}
+	return cmd
+}
+
+// configPath is the file that a flag or the environment names.
+func configPath(flag string) string {
+	if flag == "" {
+		return os.Getenv(envPrefix + "CONFIG")
+	}
+	return flag
+}
+
+func (c *serveCommand) serve() error {
+	log, err := c.options.logger(c.app.Err)
+	if err != nil {
+		return err
+	}
+	settings, err := c.options.settings(log)
+	if err != nil {
+		return err
+	}
+	listeners, hosts, err := c.options.open()
+	if err != nil {
+		return err
+	}
+	defer closeAll(listeners)
+	settings.Hosts = append(settings.Hosts, hosts...)
+	server, err := api.New(settings)
+	if err != nil {
+		return err
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
+	defer stop()
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	if c.lifeline {
+		go func() {
+			io.Copy(io.Discard, c.app.In)
+			cancel(errors.New("standard input ended"))
+		}()
+	}
+	var serving sync.WaitGroup
+	for _, l := range listeners {
+		log.Info("listening", "address", address(l))
+		serving.Go(func() {
+			if err := server.Serve(l); err != nil {
+				cancel(fmt.Errorf("cannot serve on %s: %w", address(l), err))
+			}
+		})
+	}
+	began := time.Now()
+	notify("STATUS=Preparing the root", extendTimeout)
+	err = server.Warm(ctx)
+	if err == nil {
+		log.Info("ready", "seconds", time.Since(began).Seconds())
+		notify("READY=1", "STATUS=Ready")
+		watched := watchdog(ctx)
+		<-ctx.Done()
+		watched.Wait()
+		log.Info("ending", "why", fmt.Sprint(context.Cause(ctx)))
+	}
+	notify("STOPPING=1", "STATUS=Ending sessions")
+	drain, done := context.WithTimeout(context.Background(), c.options.drainTime())
+	defer done()
+	if err != nil && ctx.Err() == nil {
+		done() // it never served
+	}
+	serr := server.Shutdown(drain)
+	serving.Wait()
+	if ctx.Err() != nil {
+		err = nil // told to end, be it while it started
+	}
+	log.Info("ended")
+	return errors.Join(err, serr)
+}
+
+func (o *options) drainTime() time.Duration {
+	if o.drain == 0 {
+		return 10 * time.Second
+	}
+	return o.drain
+}
+
+func (o *options) logger(w io.Writer) (*slog.Logger, error) {
+	var level slog.Level
+	if o.logLevel != "" {
+		if err := level.UnmarshalText([]byte(o.logLevel)); err != nil {
+			return nil, usagef("log_level: %q is none of debug, info, warn, error", o.logLevel)
+		}
+	}
+	options := &slog.HandlerOptions{Level: level}
+	format := o.logFormat
+	if format == "" && os.Getenv("JOURNAL_STREAM") != "" {
+		format = "json"
+	}
+	switch format {
+	case "json":
+		return slog.New(slog.NewJSONHandler(w, options)), nil
+	case "", "text":
+		return slog.New(slog.NewTextHandler(w, options)), nil
+	}
+	return nil, usagef("log_format: %q is neither text nor json", format)
+}
+
+func closeAll(listeners []net.Listener) {
+	for _, l := range listeners {
+		l.Close()
+	}
+}
+
+func address(l net.Listener) string { return l.Addr().Network() + ":" + l.Addr().String() }

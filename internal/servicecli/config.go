@@ -1,0 +1,124 @@
+package servicecli
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/BurntSushi/toml"
+	"github.com/spf13/pflag"
+)
+
+// defaultConfig is read when there is one and none is named.
+const defaultConfig = "/etc/cellblock/cellblock.toml"
+
+// envPrefix begins the variable of a key: memory is CELLBLOCK_SERVE_MEMORY.
+const envPrefix = "CELLBLOCK_SERVE_"
+
+// key is one thing that can be configured, under one name for the file (as it
+// is), the flag (--tls-cert) and the environment (CELLBLOCK_SERVE_TLS_CERT).
+type key struct {
+	name  string
+	value pflag.Value
+	help  string
+}
+
+func (k key) flag() string { return strings.ReplaceAll(k.name, "_", "-") }
+func (k key) env() string  { return envPrefix + strings.ToUpper(k.name) }
+
+// addTo makes a flag of each key.
+func addTo(fs *pflag.FlagSet, keys []key) {
+	for _, k := range keys {
+		f := fs.VarPF(k.value, k.flag(), "", k.help)
+		if _, ok := k.value.(boolValue); ok {
+			f.NoOptDefVal = "true"
+		}
+	}
+}
+
+// settle gives each key that no flag set the value of the environment, or else
+// of the file.
+func settle(keys []key, flags *pflag.FlagSet, path string, env func(string) (string, bool)) error {
+	file, err := readFile(path, keys)
+	if err != nil {
+		return err
+	}
+	for _, k := range keys {
+		if flags.Lookup(k.flag()).Changed {
+			continue
+		}
+		values, where := file[k.name], path+": "+k.name
+		if text, ok := env(k.env()); ok {
+			values, where = []string{text}, k.env()
+		}
+		for _, v := range values {
+			if err := k.value.Set(v); err != nil {
+				return usagef("%s: %q: %v", where, v, err)
+			}
+		}
+	}
+	return nil
+}
+
+// readFile reads a configuration. A key that does not exist is an error, so
+// that no limit is left out by a slip of the pen.
+func readFile(path string, keys []key) (map[string][]string, error) {
+	must := path != ""
+	if !must {
+		path = defaultConfig
+	}
+	text, err := os.ReadFile(path)
+	if !must && errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, usagef("cannot read the configuration: %v", err)
+	}
+	var table map[string]any
+	if _, err := toml.Decode(string(text), &table); err != nil {
+		return nil, usagef("%s: %v", path, err)
+	}
+	known := map[string]bool{}
+	for _, k := range keys {
+		known[k.name] = true
+	}
+	values, unknown := map[string][]string{}, []string{}
+	for name, v := range table {
+		if !known[name] {
+			unknown = append(unknown, name)
+			continue
+		}
+		if values[name], err = texts(v); err != nil {
+			return nil, usagef("%s: %s: %v", path, name, err)
+		}
+	}
+	if len(unknown) > 0 {
+		slices.Sort(unknown)
+		return nil, usagef("%s: there is no such key: %s (see: cellblock config keys)", path, strings.Join(unknown, ", "))
+	}
+	return values, nil
+}
+
+// texts is a value of the file as flags would have it.
+func texts(v any) ([]string, error) {
+	switch v := v.(type) {
+	case string:
+		return []string{v}, nil
+	case int64, float64, bool:
+		return []string{fmt.Sprint(v)}, nil
+	case []any:
+		var list []string
+		for _, e := range v {
+			one, err := texts(e)
+			if err != nil || len(one) != 1 {
+				return nil, errors.New("a list holds strings")
+			}
+			list = append(list, one[0])
+		}
+		return list, nil
+	}
+	return nil, errors.New("it must be a string, a number, true, false, or a list of strings")
+}

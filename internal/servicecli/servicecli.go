@@ -1,0 +1,96 @@
+// Package servicecli is the command line of cellblock-service: the service, and
+// the commands that are clients of one.
+//
+//	cellblock serve --config /etc/cellblock/cellblock.toml
+//	cellblock exec -c 'print(1)'
+//
+// It decides nothing about cells, and nothing about who may do what: package api
+// does. It reads arguments and configuration, opens listeners, and prints.
+package servicecli
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/cellblock/cellblock/internal/cli"
+)
+
+// Streams are the standard streams of the program.
+type Streams = cli.Streams
+
+// OneLine makes one printable line of a text.
+func OneLine(s string) string { return cli.OneLine(s) }
+
+// The exit statuses that are Cellblock's own, as those of `cellblock run`.
+const (
+	statusUsage  = 2
+	statusFailed = 125
+)
+
+// app is one run of the program.
+type app struct {
+	Streams
+	status int
+}
+
+// usageError is a command line, or a configuration, that cannot be carried out.
+type usageError struct{ text string }
+
+func (e *usageError) Error() string { return e.text }
+
+func usagef(format string, a ...any) error { return &usageError{fmt.Sprintf(format, a...)} }
+
+// Run carries out one command line and returns the exit status. The error, if
+// any, is still to be printed.
+func Run(args []string, streams Streams) (int, error) {
+	a := &app{Streams: streams}
+	root := a.root()
+	root.SetArgs(args)
+	err := root.Execute()
+	var usage *usageError
+	switch {
+	case errors.As(err, &usage):
+		return statusUsage, err
+	case err != nil:
+		return statusFailed, err
+	}
+	return a.status, nil
+}
+
+func (a *app) root() *cobra.Command {
+	root := &cobra.Command{
+		Use:               "cellblock",
+		Short:             "Run Python that nobody trusts, as a service",
+		SilenceErrors:     true,
+		SilenceUsage:      true,
+		CompletionOptions: cobra.CompletionOptions{DisableDefaultCmd: true},
+	}
+	root.SetOut(a.Out)
+	root.SetErr(a.Err)
+	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+		var invalid *pflag.InvalidValueError
+		if errors.As(err, &invalid) {
+			return usagef("--%s %q: %v (see: %s --help)", invalid.GetFlag().Name, invalid.GetValue(), invalid.Unwrap(), cmd.CommandPath())
+		}
+		return usagef("%v (see: %s --help)", err, cmd.CommandPath())
+	})
+	root.AddCommand(newServe(a), newConfig(a))
+	return root
+}
+
+// noArguments is for commands that take none.
+func noArguments(cmd *cobra.Command, args []string) error {
+	if len(args) > 0 {
+		return usagef("%s takes no argument, and %q was given", cmd.CommandPath(), args[0])
+	}
+	return nil
+}
+
+// printf prints to standard output.
+func (a *app) printf(format string, v ...any) error {
+	_, err := fmt.Fprintf(a.Out, format, v...)
+	return err
+}
