@@ -18,7 +18,7 @@ var handedOver = []struct{ use, short, example string }{
 	{"serve [flags]", "Serve sessions and executions over HTTP", "  cellblock serve --config /etc/cellblock/cellblock.toml"},
 	{"exec [flags] (FILE | - | -c CODE)", "Run code through a service", "  cellblock exec --session s -c 'x = 1'"},
 	{"sessions [flags]", "List, watch, make and end a service's sessions", "  cellblock sessions --watch"},
-	{"files [command]", "Read and write the files of a service's session", "  cellblock files s list"},
+	{"files [command]", "Read and write the files of a service's session", "  cellblock files list work"},
 	{"config [command]", "Check a service's configuration, list its keys, make a token", "  cellblock config check cellblock.toml"},
 }
 

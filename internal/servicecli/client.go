@@ -1,0 +1,137 @@
+package servicecli
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"strings"
+
+	"github.com/spf13/pflag"
+
+	"github.com/cellblock/cellblock/internal/api"
+)
+
+// client asks a service.
+type client struct {
+	where string // for messages
+	base  string
+	token string
+	http  *http.Client
+}
+
+// serviceFlags say which service a command asks.
+type serviceFlags struct{ url string }
+
+func (f *serviceFlags) add(fs *pflag.FlagSet) {
+	fs.StringVar(&f.url, "url", "", "ask the service at `URL`: unix:///path/of.sock, http://host:port or https://host:port (default: CELLBLOCK_URL, or the socket "+defaultSocket()+"; CELLBLOCK_TOKEN goes with TCP)")
+}
+
+// connect finds the service that was named. One that is named and does not
+// answer is an error, and never replaced.
+func (f *serviceFlags) connect() (*client, error) {
+	where := f.url
+	if where == "" {
+		where = os.Getenv("CELLBLOCK_URL")
+	}
+	if where == "" {
+		socket := os.Getenv("CELLBLOCK_SOCKET")
+		if socket == "" {
+			socket = defaultSocket()
+		}
+		where = "unix://" + socket
+	}
+	u, err := url.Parse(where)
+	if err != nil {
+		return nil, usagef("%q is no address of a service: %v", where, err)
+	}
+	c := &client{where: where, token: os.Getenv("CELLBLOCK_TOKEN")}
+	switch {
+	case u.Scheme == "unix" && u.Host == "" && u.Path != "":
+		c.base = "http://cellblock"
+		c.http = &http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return new(net.Dialer).DialContext(ctx, "unix", u.Path)
+		}}}
+	case (u.Scheme == "http" || u.Scheme == "https") && u.Host != "" && strings.Trim(u.Path, "/") == "":
+		c.base = u.Scheme + "://" + u.Host
+		c.http = &http.Client{}
+	default:
+		return nil, usagef("%q is no address of a service: write unix:///path/of.sock, http://host:port or https://host:port", where)
+	}
+	return c, nil
+}
+
+// send sends a request and returns an answer that is no problem.
+func (c *client) send(ctx context.Context, method, path string, body io.Reader, headers ...string) (*http.Response, error) {
+	r, err := http.NewRequestWithContext(ctx, method, c.base+path, body)
+	if err != nil {
+		return nil, err
+	}
+	for i := 0; i < len(headers); i += 2 {
+		r.Header.Set(headers[i], headers[i+1])
+	}
+	if c.token != "" {
+		r.Header.Set("Authorization", "Bearer "+c.token)
+	}
+	resp, err := c.http.Do(r)
+	if err != nil {
+		var op *net.OpError
+		if errors.As(err, &op) {
+			err = op
+		}
+		return nil, fmt.Errorf("no service answers at %s: %w", c.where, err)
+	}
+	if resp.StatusCode < 400 {
+		return resp, nil
+	}
+	defer resp.Body.Close()
+	text, err := io.ReadAll(io.LimitReader(resp.Body, 1<<20))
+	if err != nil {
+		return nil, err
+	}
+	p := &api.Problem{Status: resp.StatusCode, Detail: strings.TrimSpace(string(text))}
+	_ = json.Unmarshal(text, p) // what is between here and the service may answer in other words
+	if p.Kind == api.KindInvalid {
+		return nil, &usageError{p.Detail}
+	}
+	return nil, p
+}
+
+// ask sends in (nil: nothing) and decodes the answer into out (nil: nothing).
+func (c *client) ask(ctx context.Context, method, path string, in, out any, headers ...string) error {
+	var body io.Reader
+	if in != nil {
+		text, err := json.Marshal(in)
+		if err != nil {
+			return err
+		}
+		body, headers = bytes.NewReader(text), append(headers, "Content-Type", "application/json")
+	}
+	resp, err := c.send(ctx, method, path, body, headers...)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	if out == nil {
+		return nil
+	}
+	if err := json.NewDecoder(resp.Body).Decode(out); err != nil {
+		return fmt.Errorf("the service at %s gave an answer that cannot be read: %w", c.where, err)
+	}
+	return nil
+}
+
+// sessionPath is the path of a session's resource.
+func sessionPath(id string, rest ...string) string {
+	path := "/v1/sessions/" + url.PathEscape(id)
+	for _, part := range rest {
+		path += "/" + part
+	}
+	return path
+}
