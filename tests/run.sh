@@ -19,6 +19,9 @@ CELLBLOCK_BIN="$PWD/bin/cellblock" go test -p 1 -timeout 30m ./...
 step "the same with the race detector, shorter"
 go test -p 1 -race -short -timeout 20m ./cgroup ./nsjail/... ./internal/... ./executor ./validator
 
+step "the attacks again, in sessions forked from a template"
+go test -p 1 -timeout 20m ./tests/escape -forked -short
+
 step "a sample of the system calls that build and end a cell fails"
 make test-faults SHORT=1
 

@@ -62,6 +62,7 @@ func newREPL(a *app) *cobra.Command {
 	c.addFiles(fs)
 	c.addLimits(fs, replTimeout)
 	c.addRoot(fs)
+	c.addPreload(fs)
 	c.addHost(fs)
 	completeFlags(cmd)
 	return cmd

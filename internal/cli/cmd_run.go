@@ -66,6 +66,7 @@ func (c *runCommand) addFlags(fs *pflag.FlagSet) {
 	c.addFiles(fs)
 	c.addLimits(fs, executor.DefaultTimeout)
 	c.addRoot(fs)
+	c.addPreload(fs)
 	c.addHost(fs)
 	fs.BoolVar(&c.validate, "validate", false, "refuse a program in which the validator finds an issue (a lint, not the boundary)")
 	fs.BoolVar(&c.json, "json", false, "print one result a line, as JSON, instead of the program's output")

@@ -24,7 +24,7 @@ type cellFlags struct {
 	cpus, pids              float64
 	env                     map[string]string
 	python, venv, root      string
-	with, without           []string
+	with, without, preload  []string
 	cgroupParent            string
 
 	set *pflag.FlagSet // that has the limits; nil where a command takes none
@@ -35,6 +35,11 @@ func (f *cellFlags) addRoot(fs *pflag.FlagSet) {
 	fs.StringVar(&f.python, "python", "", "build the root from the Python at `PATH` (default /usr/bin/python3)")
 	fs.Var(listValue{&f.with}, "with", "put `PACKAGES` into the root, as installed on this host: numpy,pandas")
 	fs.StringVar(&f.venv, "venv", "", "put the packages of the virtual environment `DIR` into the root")
+}
+
+// addPreload adds the flag for modules that are there from the start.
+func (f *cellFlags) addPreload(fs *pflag.FlagSet) {
+	fs.Var(listValue{&f.preload}, "preload", "import `MODULES` before the code runs: numpy as np,pandas as pd")
 }
 
 // addHost adds the flags about what is there already, or is missing.
@@ -87,7 +92,7 @@ func (f *cellFlags) config() (executor.Config, error) {
 	return executor.Config{
 		Timeout: f.timeout, CPUTime: f.cpuTime, MaxMemoryMB: int(math.Ceil(float64(f.memory) / (1 << 20))),
 		CPUs: f.cpus, PIDs: int(f.pids), WorkspaceBytes: f.workspace, MaxOutput: f.keep,
-		Root: f.root, Python: f.python, Packages: f.with, Venv: f.venv,
+		Root: f.root, Python: f.python, Packages: f.with, Venv: f.venv, Preload: f.preload,
 		Env: f.env, Without: f.without, CgroupParent: f.cgroupParent,
 	}, nil
 }

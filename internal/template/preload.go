@@ -3,7 +3,6 @@ package template
 import (
 	"context"
 	"fmt"
-	"regexp"
 	"strings"
 
 	"github.com/cellblock/cellblock/internal/repl"
@@ -13,19 +12,37 @@ import (
 // has then.
 type Module struct{ Name, As string }
 
-var moduleForm = regexp.MustCompile(`^([A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*)(?:\s+as\s+([A-Za-z_]\w*))?$`)
-
 // Parse reads a list of modules in the forms "numpy" and "numpy as np".
 func Parse(list []string) ([]Module, error) {
 	var modules []Module
 	for _, text := range list {
-		m := moduleForm.FindStringSubmatch(strings.TrimSpace(text))
-		if m == nil {
-			return nil, fmt.Errorf("%q is not of the form \"numpy\" or \"numpy as np\"", text)
+		words := strings.Fields(text)
+		var m Module
+		switch {
+		case len(words) == 1:
+			m = Module{Name: words[0]}
+		case len(words) == 3 && words[1] == "as" && isName(words[2]):
+			m = Module{words[0], words[2]}
 		}
-		modules = append(modules, Module{m[1], m[2]})
+		for part := range strings.SplitSeq(m.Name, ".") {
+			if !isName(part) {
+				return nil, fmt.Errorf("%q is not of the form \"numpy\" or \"numpy as np\"", text)
+			}
+		}
+		modules = append(modules, m)
 	}
 	return modules, nil
+}
+
+// isName: plain names only, so that nothing but an import can come of one.
+func isName(s string) bool {
+	for i, r := range s {
+		letter := 'a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || r == '_'
+		if !letter && (i == 0 || r < '0' || r > '9') {
+			return false
+		}
+	}
+	return s != ""
 }
 
 func (m Module) String() string {

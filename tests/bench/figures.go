@@ -157,7 +157,7 @@ func (b *bench) warm() ([]Figure, error) {
 	if err != nil {
 		return nil, err
 	}
-	return []Figure{{"warm_vs_loop", ratio(m[1], m[0]), "x", "x+=1 in a session, Go API, against a bare pipe-and-exec loop", "<= 8", b.rounds}}, nil
+	return []Figure{{"warm_vs_loop", ratio(m[1], m[0]), "x", "x+=1 in a session, Go API, against a bare pipe-and-exec loop", "<= 5", b.rounds}}, nil
 }
 
 // output prints 100 MB in lines of 100 bytes.

@@ -36,6 +36,9 @@ type family struct {
 var families = []family{
 	{[]string{"run_vs_bubblewrap"}, (*bench).oneShot},
 	{[]string{"create_vs_bare"}, (*bench).creation},
+	{[]string{"template_vs_bare", "template_pandas_vs_bare"}, (*bench).forked},
+	{[]string{"churn_per_s", "churn_p99_over_p50"}, (*bench).churn},
+	{[]string{"live_private_mib", "template_growth_kib"}, (*bench).live},
 	{[]string{"warm_vs_loop"}, (*bench).warm},
 	{[]string{"output_mb_s"}, (*bench).output},
 	{[]string{"idle_private_mib"}, (*bench).idle},

@@ -61,6 +61,7 @@ type probe struct {
 // stage is a session with the host around it, on which a probe plays.
 type stage struct {
 	*host
+	ex      *executor.Executor // the session's
 	session *executor.Session
 	folder  string
 	outside string // the folder's parent, where nothing but it may appear
@@ -278,7 +279,7 @@ func (h *host) play(t *testing.T, p probe) {
 	t.Helper()
 	testkit.Leaks(t)
 	ex := h.executorFor(t, p)
-	s := &stage{host: h, outside: t.TempDir()}
+	s := &stage{host: h, ex: ex, outside: t.TempDir()}
 	var o executor.SessionOptions
 	if p.folder {
 		s.folder = s.outside + "/folder"
@@ -314,7 +315,7 @@ func (h *host) play(t *testing.T, p probe) {
 	if took := time.Since(began); took > 5*time.Second {
 		t.Errorf("closing took %s", took)
 	}
-	h.nothingLeft(t, p.cfg != nil)
+	h.nothingLeft(t, ex)
 	h.holds(t)
 }
 
@@ -379,16 +380,16 @@ func (s *stage) answers(t *testing.T, lost, either bool) {
 
 // nothingLeft: the records of living cells are those of the sibling, of the
 // template that it was forked from, and of that of the row's own executor.
-func (h *host) nothingLeft(t *testing.T, ownExecutor bool) {
+func (h *host) nothingLeft(t *testing.T, ex *executor.Executor) {
 	t.Helper()
 	records, err := os.ReadDir(h.dir + "/run/cells")
 	must(t, err)
 	want := 1
-	if *forked {
-		want = 2
+	if h.ex.Config().Template {
+		want++
 	}
-	if *forked && ownExecutor {
-		want = 3
+	if ex != h.ex && ex.Config().Template {
+		want++
 	}
 	if len(records) != want {
 		t.Errorf("%d records of cells, want %d", len(records), want)

@@ -219,6 +219,6 @@ func TestCloseKillsWithinASecond(t *testing.T) {
 			t.Errorf("%d: %s", i, r.Verdict)
 		}
 	}
-	h.nothingLeft(t, false)
+	h.nothingLeft(t, h.ex)
 	h.holds(t)
 }
