@@ -190,7 +190,7 @@ func TestSiblingsDiffer(t *testing.T) {
 	ex := newExecutor(t, executor.Config{Template: true, Preload: []string{"random", "uuid", "tempfile", "secrets"}})
 	const code = `
 import os
-print(random.random(), uuid.uuid1(), uuid.uuid4(), uuid.getnode(), os.path.basename(tempfile.mktemp()), secrets.token_hex(), os.urandom(8))`
+print(random.random(), uuid.uuid1(), uuid.uuid4(), uuid.getnode(), os.path.basename(tempfile.mktemp()), secrets.token_hex(), os.urandom(8).hex())`
 	a := strings.Fields(perform(t, session(t, ex), executor.Request{Code: code}).Output)
 	b := strings.Fields(perform(t, session(t, ex), executor.Request{Code: code}).Output)
 	if len(a) < 7 || len(a) != len(b) {

@@ -23,7 +23,8 @@ for x in (random.random(), uuid.uuid1(), uuid.uuid4(), uuid.getnode(), tempfile.
 `
 
 var templateProbes = []probe{
-	{n: "62", name: "chance differs between siblings", code: chance, match: true, cfg: preloaded,
+	{
+		n: "62", name: "chance differs between siblings", code: chance, match: true, cfg: preloaded,
 		then: func(t *testing.T, s *stage, r executor.Result) {
 			sibling, err := s.ex.NewSession(t.Context(), executor.SessionOptions{})
 			must(t, err)
@@ -38,8 +39,10 @@ var templateProbes = []probe{
 					t.Errorf("two siblings have the same %s", mine[i])
 				}
 			}
-		}},
-	{n: "62", name: "pages that are touched are charged to the session", code: "import gc", cfg: preloaded,
+		},
+	},
+	{
+		n: "62", name: "pages that are touched are charged to the session", code: "import gc", cfg: preloaded,
 		then: func(t *testing.T, s *stage, _ executor.Result) {
 			before, err := s.session.Usage()
 			must(t, err)
@@ -59,7 +62,8 @@ var templateProbes = []probe{
 			if grown := now.MemoryBytes - template.MemoryBytes; grown > 256<<10 {
 				t.Errorf("the template's group grew by %d bytes", grown)
 			}
-		}},
+		},
+	},
 	{n: "16", name: "nothing of the template is to be seen or signalled", cfg: preloaded, code: `
 print(sorted(n for n in os.listdir('/proc') if n.isdigit()) == ['1', str(os.getpid())], os.getppid())
 print([E(os.kill, p, 9) for p in range(2, 400) if p != os.getpid() and E(os.kill, p, 9) != 'ESRCH'])
