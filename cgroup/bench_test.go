@@ -6,7 +6,6 @@ import (
 	"os"
 	"os/exec"
 	"slices"
-	"syscall"
 	"testing"
 	"time"
 
@@ -68,7 +67,7 @@ func BenchmarkCreateDestroy(b *testing.B) {
 
 // The three ways for a process to get into a group, each from a fork of sleep.
 func BenchmarkJoin(b *testing.B) {
-	for _, way := range []string{"Start", "cgroup.procs", "none"} {
+	for _, way := range []string{"Entrance", "cgroup.procs", "none"} {
 		b.Run(way, func(b *testing.B) {
 			g := benchGroup(b)
 			var rounds []time.Duration
@@ -77,7 +76,7 @@ func BenchmarkJoin(b *testing.B) {
 				cmd := exec.Command("/bin/sleep", "60")
 				t0 := time.Now()
 				switch way {
-				case "Start":
+				case "Entrance":
 					start(b, g, cmd)
 				default:
 					if err := cmd.Start(); err != nil {
@@ -100,21 +99,6 @@ func BenchmarkJoin(b *testing.B) {
 			median(b, rounds)
 		})
 	}
-}
-
-// Start alone, without a process.
-func BenchmarkVisit(b *testing.B) {
-	g := benchGroup(b)
-	var rounds []time.Duration
-	for b.Loop() {
-		quiet(b)
-		t0 := time.Now()
-		if err := g.Start(nil, func(*syscall.SysProcAttr) error { return nil }); err != nil {
-			b.Fatal(err)
-		}
-		rounds = append(rounds, time.Since(t0))
-	}
-	median(b, rounds)
 }
 
 func BenchmarkStats(b *testing.B) {

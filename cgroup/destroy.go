@@ -17,14 +17,12 @@ import (
 
 // Destroy kills what is in the group and removes it. It returns when the group
 // is gone, or with what kept it when ctx ends; it can then be called again. No
-// other method does anything from the first call on. An error about a thread
-// that could not return from Start comes after the group is gone.
+// other method does anything from the first call on.
 func (g *Group) Destroy(ctx context.Context) error {
 	g.life.Lock()
 	defer g.life.Unlock()
 	if !g.dying {
 		g.dying = true
-		g.visitors.Wait() // at most for the slice of another thread
 		// Before the removal, which would wake the watch for nothing.
 		g.events.stop()
 		g.figures.close()
@@ -37,9 +35,7 @@ func (g *Group) Destroy(ctx context.Context) error {
 		syscall.Close(g.dirFD)
 		g.dirFD = -1
 	}
-	strayed := g.visitors.strayed
-	g.visitors.strayed = nil
-	return strayed
+	return nil
 }
 
 // undo removes what a failed Create had made; nothing can be inside.
@@ -192,8 +188,7 @@ func awaitEmpty(ctx context.Context, dir string) error {
 }
 
 // killEach kills the processes in a v1 group and waits for their ends. It never
-// kills this process, one of whose threads may have been left there. (Threads
-// are not looked at: one inside without its process is not a cell's.)
+// kills this process.
 func killEach(ctx context.Context, dir string) error {
 	// A number may be another process's by the time it is used. So: take hold
 	// of each process, then read again; who is listed still is the one held.

@@ -3,7 +3,7 @@
 //
 //	host, err := cgroup.Probe()
 //	g, err := host.Create("cellblock-7f3a", "", cgroup.Limits{MemoryBytes: 512 << 20, PIDs: 64, CPUs: 1})
-//	err = g.Start(attr, func(a *syscall.SysProcAttr) error { return start(a) })
+//	in, err := g.Entrance() // by which a program enters, or is born inside
 //	before, err := g.Stats()
 //	err = g.Destroy(ctx)
 //

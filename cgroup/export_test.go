@@ -93,14 +93,3 @@ func (h *Host) HandsDown() (string, []string, error) {
 	slices.Sort(d.on)
 	return d.dir, d.on, err
 }
-
-// BreakWayBack makes the thread's return fail, once a Start has been done.
-func (h *Host) BreakWayBack(fd int) (was int) {
-	for _, t := range h.trees {
-		if t.layout == V1 {
-			was, t.back = t.back, fd
-			return was
-		}
-	}
-	return -1
-}

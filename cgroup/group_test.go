@@ -29,7 +29,6 @@ func probe(t testing.TB) *cgroup.Host {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { h.Close() })
 	return h
 }
 
@@ -58,15 +57,46 @@ func destroy(t testing.TB, g *cgroup.Group) {
 	}
 }
 
-// start runs a program in the group.
+// start runs a program in the group, by the group's Entrance: a shell enters
+// v1's hierarchies by itself, on v2 the program is born inside.
 func start(t testing.TB, g *cgroup.Group, cmd *exec.Cmd) {
 	t.Helper()
-	err := g.Start(cmd.SysProcAttr, func(attr *syscall.SysProcAttr) error {
-		cmd.SysProcAttr = attr
-		return cmd.Start()
-	})
+	e, err := g.Entrance()
 	if err != nil {
 		t.Fatal(err)
+	}
+	defer e.Close()
+	if cmd.SysProcAttr == nil {
+		cmd.SysProcAttr = &syscall.SysProcAttr{}
+	}
+	if e.BirthFD >= 0 {
+		cmd.SysProcAttr.UseCgroupFD, cmd.SysProcAttr.CgroupFD = true, e.BirthFD
+	}
+	if len(e.Files) > 0 {
+		enter := ""
+		for i := range e.Files {
+			enter += fmt.Sprintf("echo 0 >&%d; exec %d>&-; ", 3+i, 3+i)
+		}
+		cmd.Args = append([]string{"sh", "-ec", enter + `exec "$@"`, "sh", cmd.Path}, cmd.Args[1:]...)
+		cmd.Path, cmd.ExtraFiles = "/bin/sh", e.Files
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	awaitInside(t, g, cmd.Process.Pid)
+}
+
+// awaitInside waits until the program has entered: a shell takes a moment.
+func awaitInside(t testing.TB, g *cgroup.Group, pid int) {
+	t.Helper()
+	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
+		exe, err := os.Readlink(fmt.Sprintf("/proc/%d/exe", pid))
+		if err != nil || filepath.Base(exe) != "dash" && filepath.Base(exe) != "sh" {
+			return // it runs, or has ended already
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("the shell does not enter %q", g.Paths())
+		}
 	}
 }
 
@@ -117,13 +147,9 @@ func TestLimitsAreSet(t *testing.T) {
 	}
 }
 
-func TestStartJoinsEveryHierarchy(t *testing.T) {
+func TestEntranceJoinsEveryHierarchy(t *testing.T) {
 	h := probe(t)
 	g := create(t, h, cgroup.Limits{MemoryBytes: 64 << 20})
-	before, err := os.ReadFile("/proc/self/cgroup")
-	if err != nil {
-		t.Fatal(err)
-	}
 	cmd := exec.Command("cat")
 	hold, err := cmd.StdinPipe()
 	if err != nil {
@@ -139,23 +165,6 @@ func TestStartJoinsEveryHierarchy(t *testing.T) {
 			t.Errorf("%s holds %q, want %d alone", p, got, cmd.Process.Pid)
 		}
 	}
-	// Every thread of this process is where it was, or soon.
-	for deadline := time.Now().Add(5 * time.Second); ; {
-		away := ""
-		threads, _ := filepath.Glob("/proc/self/task/*/cgroup")
-		for _, f := range threads {
-			if now, err := os.ReadFile(f); err == nil && string(now) != string(before) {
-				away = fmt.Sprintf("%s is\n%s, was\n%s", f, now, before)
-			}
-		}
-		if away == "" {
-			break
-		}
-		if time.Now().After(deadline) {
-			t.Fatal(away)
-		}
-		time.Sleep(time.Millisecond)
-	}
 	if s := stats(t, g); s.PIDs != 1 || s.Memory <= 0 {
 		t.Errorf("with one process inside: %+v", s)
 	}
@@ -163,70 +172,6 @@ func TestStartJoinsEveryHierarchy(t *testing.T) {
 	if err := cmd.Wait(); err != nil {
 		t.Error(err)
 	}
-}
-
-// The leader of this process must never be the thread that visits.
-func TestStartNeverMovesTheLeader(t *testing.T) {
-	h := probe(t)
-	if h.Layout() != cgroup.V1 {
-		t.Skip("only v1 moves threads")
-	}
-	g := create(t, h, cgroup.Limits{})
-	for range 200 {
-		err := g.Start(nil, func(*syscall.SysProcAttr) error {
-			if syscall.Gettid() == syscall.Getpid() {
-				return errors.New("fork runs on the leader")
-			}
-			return nil
-		})
-		if err != nil {
-			t.Fatal(err)
-		}
-	}
-}
-
-func TestStartReturnsForksError(t *testing.T) {
-	h := probe(t)
-	g := create(t, h, cgroup.Limits{})
-	want := errors.New("no")
-	if err := g.Start(nil, func(*syscall.SysProcAttr) error { return want }); !errors.Is(err, want) {
-		t.Errorf("got %v", err)
-	}
-	if s := stats(t, g); s.PIDs != 0 {
-		t.Errorf("%d threads are left in the group", s.PIDs)
-	}
-}
-
-// A thread that cannot return dies; the group can be destroyed all the same.
-func TestThreadThatCannotReturnDies(t *testing.T) {
-	h := probe(t)
-	if h.Layout() != cgroup.V1 {
-		t.Skip("only v1 moves threads")
-	}
-	g := create(t, h, cgroup.Limits{})
-	run(t, g, exec.Command("true")) // opens the way back
-	readOnly, err := os.Open("/dev/null")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer readOnly.Close()
-	was := h.BreakWayBack(int(readOnly.Fd()))
-	tid, forked := 0, false
-	err = g.Start(nil, func(*syscall.SysProcAttr) error { tid, forked = syscall.Gettid(), true; return nil })
-	h.BreakWayBack(was)
-	if err == nil || !forked {
-		t.Errorf("Start returned %v, forked %v", err, forked)
-	}
-	for deadline := time.Now().Add(5 * time.Second); ; {
-		if _, err := os.Stat(fmt.Sprintf("/proc/self/task/%d", tid)); err != nil {
-			break
-		}
-		if time.Now().After(deadline) {
-			t.Fatal("the thread lives on")
-		}
-		time.Sleep(time.Millisecond)
-	}
-	run(t, g, exec.Command("true"))
 }
 
 func TestOutOfMemory(t *testing.T) {
@@ -363,8 +308,8 @@ while True:
 	if _, err := g.Stats(); !errors.Is(err, cgroup.ErrDestroyed) {
 		t.Errorf("Stats afterwards: %v", err)
 	}
-	if err := g.Start(nil, func(*syscall.SysProcAttr) error { return nil }); !errors.Is(err, cgroup.ErrDestroyed) {
-		t.Errorf("Start afterwards: %v", err)
+	if _, err := g.Entrance(); !errors.Is(err, cgroup.ErrDestroyed) {
+		t.Errorf("Entrance afterwards: %v", err)
 	}
 	if _, err := g.ResetPeak(); !errors.Is(err, cgroup.ErrDestroyed) {
 		t.Errorf("ResetPeak afterwards: %v", err)

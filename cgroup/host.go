@@ -41,11 +41,6 @@ type Host struct {
 
 	mkdir func(path string, mode uint32) error // the kernel's, but for tests
 
-	// ways is held shared while threads use the descriptors in trees to return
-	// to the own groups, and whole while those are closed.
-	ways   sync.RWMutex
-	closed bool
-
 	mu       sync.Mutex
 	prepared map[string]delegation // v2: by the directory asked for
 }
@@ -58,9 +53,6 @@ type tree struct {
 	own         string // the caller's own group, as the kernel names it
 	dir         string // its directory; "" when no mount shows it
 	cannot      *MissingError
-
-	mu   sync.Mutex
-	back int // v1: `tasks` of the own group, open once needed; 0 before
 }
 
 // Probe finds the hierarchies and the caller's own group in each of them. It
@@ -136,23 +128,6 @@ func (h *Host) add(controller string, layout Layout, group string, mounts []moun
 // Layout is that of the memory controller, the one that no cell goes without.
 func (h *Host) Layout() Layout { return h.layout }
 
-// Close closes what was kept open for speed. Groups that were made remain
-// usable, but for Start.
-func (h *Host) Close() error {
-	h.ways.Lock()
-	defer h.ways.Unlock()
-	if h.closed {
-		return nil
-	}
-	h.closed = true
-	for _, t := range h.trees {
-		if t.back > 0 {
-			syscall.Close(t.back)
-		}
-	}
-	return nil
-}
-
 // Create makes a group called name, which must start with "cellblock-", and
 // sets its limits. It is made below the caller's own group of each controller
 // when parent is "", and below parent ("/a/b", counted from the root of the
@@ -202,7 +177,7 @@ func (h *Host) Paths(name, parent string, l Limits) ([]string, error) {
 }
 
 func (h *Host) create(name, parent string, l Limits) (_ *Group, err error) {
-	g := &Group{host: h, dirFD: -1}
+	g := &Group{dirFD: -1}
 	defer func() {
 		if err != nil {
 			g.undo()

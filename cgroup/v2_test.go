@@ -256,17 +256,13 @@ func TestV2LimitsInAFakeTree(t *testing.T) {
 	if got := stats(t, g); got != want {
 		t.Errorf("got %+v, want %+v", got, want)
 	}
-	err = g.Start(&syscall.SysProcAttr{Setsid: true}, func(attr *syscall.SysProcAttr) error {
-		if !attr.Setsid || !attr.UseCgroupFD {
-			t.Errorf("fork got %+v", attr)
-		}
-		if at, _ := os.Readlink(fmt.Sprintf("/proc/self/fd/%d", attr.CgroupFD)); at != dir {
-			t.Errorf("the descriptor is of %q", at)
-		}
-		return nil
-	})
+	e, err := g.Entrance()
 	if err != nil {
-		t.Error(err)
+		t.Fatal(err)
+	}
+	defer e.Close()
+	if at, _ := os.Readlink(fmt.Sprintf("/proc/self/fd/%d", e.BirthFD)); at != dir || len(e.Files) > 0 {
+		t.Errorf("the way in is %q and %d files", at, len(e.Files))
 	}
 }
 
