@@ -282,6 +282,48 @@ func TestInsideMaskedProc(t *testing.T) {
 	}
 }
 
+// systemd makes / shared. The root of a cell must not be a peer of the host's:
+// what the init mounts on it would appear on the host.
+func TestSharedMounts(t *testing.T) {
+	testkit.Require(t, testkit.Root, testkit.MemoryController)
+	standardRoot(t)
+	cmd := exec.Command("/proc/self/exe", "-test.run=TestInsideSharedMounts", "-test.v")
+	cmd.Env = append(os.Environ(), "CELLBLOCK_TEST_SHARED=1")
+	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNS}
+	out, err := cmd.CombinedOutput()
+	if err != nil || !bytes.Contains(out, []byte("--- PASS: TestInsideSharedMounts")) {
+		t.Fatalf("%v\n%s", err, out)
+	}
+}
+
+func TestInsideSharedMounts(t *testing.T) {
+	if os.Getenv("CELLBLOCK_TEST_SHARED") == "" {
+		return
+	}
+	for _, flag := range []uintptr{syscall.MS_PRIVATE, syscall.MS_SHARED} { // new peers, not the host's own
+		if err := syscall.Mount("", "/", "", syscall.MS_REC|flag, ""); err != nil {
+			t.Fatal(err)
+		}
+	}
+	mounts := func() string {
+		b, err := os.ReadFile("/proc/self/mountinfo")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(b)
+	}
+	before := mounts()
+	s := spec(t)
+	s.Inputs = []nsjail.Input{{Name: "shared", Stage: t.TempDir()}}
+	cell, proc, _ := start(t, s)
+	if err := cell.CheckPosture(proc); err != nil {
+		t.Error(err)
+	}
+	if after := mounts(); after != before {
+		t.Errorf("while the cell stands the host has the mounts\n%s\nbefore it had\n%s", after, before)
+	}
+}
+
 func TestPostureFindsWhatIsMissing(t *testing.T) {
 	testkit.Require(t, testkit.Root, testkit.MemoryController)
 	ctx := context.Background()

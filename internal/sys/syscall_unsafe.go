@@ -88,13 +88,14 @@ func OpenTree(dirfd int, path string, flags uint) (int, error) {
 
 type mountAttr struct{ set, clr, propagation, userns uint64 }
 
-// MountSetattr sets and clears attributes of the mount that fd refers to.
-func MountSetattr(fd int, set, clr uint64) error {
+// MountSetattr sets attributes and, where it is not 0, the propagation of the
+// mount that fd refers to.
+func MountSetattr(fd int, set, propagation uint64) error {
 	empty, err := cstr("")
 	if err != nil {
 		return err
 	}
-	a := mountAttr{set: set, clr: clr}
+	a := mountAttr{set: set, propagation: propagation}
 	return retryEINTR("mount_setattr", func() error {
 		_, _, errno := syscall.Syscall6(SysMountSetattr, uintptr(fd), uintptr(unsafe.Pointer(empty)), AtEmptyPath, uintptr(unsafe.Pointer(&a)), unsafe.Sizeof(a), 0)
 		return errnoErr(errno)

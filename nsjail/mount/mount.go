@@ -59,7 +59,10 @@ func Tree(path string, attr uint64) (int, error) {
 	if err != nil {
 		return -1, err
 	}
-	if err := sys.MountSetattr(fd, attr, 0); err != nil {
+	// Where / is shared, as systemd makes it, the copy is a peer of the source:
+	// what is mounted on it would appear on the host as well, and pivot_root
+	// refuses it.
+	if err := sys.MountSetattr(fd, attr, syscall.MS_PRIVATE); err != nil {
 		syscall.Close(fd)
 		return -1, err
 	}
