@@ -11,6 +11,7 @@
 // together, and hosts with the one tree of v2 are served alike; a host may even
 // mix them, since a group is a set of directories, one per hierarchy in use.
 //
-// It does not speak to systemd, change a group that is not below the one it was
-// given, or judge what happened: a Stats is a reading, not a verdict.
+// It does not change a group that is not below the one it was given, or judge
+// what happened: a Stats is a reading, not a verdict. It speaks to systemd only
+// when asked to, by TakeScope.
 package cgroup

@@ -46,6 +46,8 @@ func (h *Host) Controllers() []Controller {
 	return all
 }
 
+const writeAndEnter = 2 | 1 // W_OK | X_OK
+
 // obstacle says what keeps a group with the controller from being made below
 // the caller's own.
 func (t *tree) obstacle(name string) *MissingError {
@@ -56,7 +58,6 @@ func (t *tree) obstacle(name string) *MissingError {
 	if t.layout == V2 {
 		dir = t.ownBase()
 	}
-	const writeAndEnter = 2 | 1 // W_OK | X_OK
 	if err := syscall.Access(dir, writeAndEnter); err != nil {
 		if m, ok := t.explain(dir, dir, err).(*MissingError); ok {
 			return m

@@ -79,6 +79,10 @@ type Config struct {
 	// CgroupParent is the group below which cells are made; "" means the
 	// caller's own.
 	CgroupParent string
+	// Scope lets this process move itself into a scope of systemd, where its own
+	// group belongs to systemd or to others as well (a login shell's does). For
+	// programs that run cells and nothing else, such as the cellblock command.
+	Scope bool
 
 	// DetectErrorsInOutput turns the original system's "enhanced error
 	// detection" on.

@@ -26,7 +26,7 @@ const LeftOut = "left out"
 // configuration, reads its posture and runs code in it. OK means that it stood
 // and was what it was to be.
 func (e *Executor) Doctor(ctx context.Context) Report {
-	r := Report{Layers: nsjail.Survey()}
+	r := Report{Layers: nsjail.Survey(ctx, e.cfg.Scope && e.cfg.CgroupParent == "")}
 	for i := range r.Layers {
 		l := &r.Layers[i]
 		for _, w := range e.without {

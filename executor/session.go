@@ -207,6 +207,7 @@ func (c Config) spec(root *rootfs.Root, without []nsjail.Layer) nsjail.Spec {
 		Env:            environ(c.Env),
 		Limits:         cgroup.Limits{MemoryBytes: int64(c.MaxMemoryMB) << 20, PIDs: int64(c.PIDs), CPUs: c.CPUs},
 		CgroupParent:   c.CgroupParent,
+		Scope:          c.Scope,
 		WorkspaceBytes: c.WorkspaceBytes,
 		WorkspaceFiles: c.WorkspaceFiles,
 		Without:        without,

@@ -75,6 +75,7 @@ func (e *Executor) startParser(ctx context.Context) (_ validator.Conn, err error
 		Env:            environ(nil),
 		Limits:         parserLimits,
 		CgroupParent:   e.cfg.CgroupParent,
+		Scope:          e.cfg.Scope,
 		WorkspaceBytes: 1 << 20,
 		WorkspaceFiles: 16,
 		Without:        e.without,

@@ -62,6 +62,10 @@ type Spec struct {
 
 	Limits       cgroup.Limits
 	CgroupParent string // "" means the caller's own group
+	// Scope lets this process move itself into a scope of systemd, for good,
+	// where its own group is not one to make cells in (a login shell's). It is
+	// for programs that run cells and nothing else.
+	Scope bool
 
 	WorkspaceBytes, WorkspaceFiles int64  // of /workspace; 0 means 256 MiB, 16,384
 	TmpBytes                       int64  // of /tmp and of /dev/shm each; 0 means 64 MiB

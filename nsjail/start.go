@@ -138,7 +138,7 @@ func start(ctx context.Context, spec Spec, b birth) (_ *Cell, err error) {
 	if err != nil {
 		return nil, hostStep("runtime-directory", err)
 	}
-	if err = c.takeNumber(cells); err != nil {
+	if err = c.takeNumber(ctx, cells); err != nil {
 		return nil, err
 	}
 	spec.Trace.Mark("group made")
@@ -207,13 +207,13 @@ func admit(s Spec, l layout) error {
 
 // takeNumber finds a number that is free, in the records and as a group: one
 // with another runtime directory may have it below the same parent.
-func (c *Cell) takeNumber(cells string) (err error) {
+func (c *Cell) takeNumber(ctx context.Context, cells string) (err error) {
 	for range 16 {
 		if c.slot, err = takeSlot(cells); err != nil {
 			return hostStep("record", err)
 		}
 		c.spec.Trace.Mark("record made")
-		if err = c.makeGroup(); !errors.Is(err, syscall.EEXIST) {
+		if err = c.makeGroup(ctx); !errors.Is(err, syscall.EEXIST) {
 			return err
 		}
 		c.slot.release()
@@ -222,17 +222,20 @@ func (c *Cell) takeNumber(cells string) (err error) {
 	return err
 }
 
-func (c *Cell) makeGroup() error {
+func (c *Cell) makeGroup(ctx context.Context) error {
 	if c.spec.without(LayerCgroup) {
 		return nil
 	}
-	host, err := cgroupHost()
+	host, scopeErr, err := ownGroups.find(ctx, c.spec.Scope && c.spec.CgroupParent == "")
 	if err != nil {
 		return hostStep("group", err)
 	}
 	missing := func(err error) error {
 		var m *cgroup.MissingError
 		if errors.As(err, &m) {
+			if scopeErr != nil {
+				return &MissingError{LayerCgroup, m.Why + "; " + scopeErr.Error(), m.Mend}
+			}
 			return &MissingError{LayerCgroup, m.Why, m.Mend}
 		}
 		return hostStep("group", err)
@@ -251,8 +254,6 @@ func (c *Cell) makeGroup() error {
 	}
 	return nil
 }
-
-var cgroupHost = onceGood(cgroup.Probe)
 
 // makeMounts makes on the host what the cell must not be able to resize.
 func (c *Cell) makeMounts(fds *passed) error {

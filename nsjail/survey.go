@@ -1,6 +1,7 @@
 package nsjail
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"strings"
@@ -28,8 +29,8 @@ type LayerState struct {
 }
 
 // Survey looks at what this host and this user can give, without building
-// anything. Whether a cell really stands is for Start and CheckPosture.
-func Survey() []LayerState {
+// anything; scope is Spec.Scope. Whether a cell really stands is for Start and CheckPosture.
+func Survey(ctx context.Context, scope bool) []LayerState {
 	l, err := hostOnce()
 	states := []LayerState{
 		privilege(l),
@@ -41,7 +42,7 @@ func Survey() []LayerState {
 		landlockState(l),
 		nativeState(),
 	}
-	return append(states, groupStates()...)
+	return append(states, groupStates(ctx, scope)...)
 }
 
 func state(name string, err error, level, mend string) LayerState {
@@ -135,8 +136,8 @@ func nativeState() LayerState {
 	return state("native-programs", err, "the init, in sealed memory", "make native, then build again")
 }
 
-func groupStates() []LayerState {
-	host, err := cgroupHost()
+func groupStates(ctx context.Context, scope bool) []LayerState {
+	host, scopeErr, err := ownGroups.find(ctx, scope)
 	if err != nil {
 		s := state("cgroup", err, "", "mount the cgroup hierarchies, or accept it with --without cgroup")
 		s.Optional = true
@@ -147,6 +148,9 @@ func groupStates() []LayerState {
 		s := LayerState{Name: "cgroup-" + c.Name, Status: Available, Level: string(c.Layout) + " at " + c.Mount, Optional: true}
 		if !c.Usable {
 			s.Status, s.Why, s.Mend = Missing, c.Why, c.Mend
+			if scopeErr != nil {
+				s.Why += "; " + scopeErr.Error()
+			}
 		}
 		states = append(states, s)
 	}

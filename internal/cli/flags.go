@@ -93,7 +93,7 @@ func (f *cellFlags) config() (executor.Config, error) {
 		Timeout: f.timeout, CPUTime: f.cpuTime, MaxMemoryMB: int(math.Ceil(float64(f.memory) / (1 << 20))),
 		CPUs: f.cpus, PIDs: int(f.pids), WorkspaceBytes: f.workspace, MaxOutput: f.keep,
 		Root: f.root, Python: f.python, Packages: f.with, Venv: f.venv, Preload: f.preload,
-		Env: f.env, Without: f.without, CgroupParent: f.cgroupParent,
+		Env: f.env, Without: f.without, CgroupParent: f.cgroupParent, Scope: true,
 	}, nil
 }
 

@@ -65,7 +65,16 @@ func ownMemoryGroup() (dir string, v2 bool) {
 	if dir := own["memory"]; dir != "" {
 		return dir, false
 	}
-	return own[""], true
+	return besideLeaf(own[""]), true
+}
+
+// besideLeaf is where a process makes groups on v2: below its own, or, when it
+// sits in the leaf that keeps the own group free of processes, beside the leaf.
+func besideLeaf(own string) string {
+	if path.Base(own) == "cellblock.self" {
+		return path.Dir(own)
+	}
+	return own
 }
 
 // cellGroups lists the directories called cellblock-* below the own groups, but
@@ -75,6 +84,9 @@ func cellGroups() []string {
 	for name, top := range ownGroups() {
 		if strings.HasPrefix(name, "name=") {
 			continue
+		}
+		if name == "" {
+			top = besideLeaf(top)
 		}
 		filepath.WalkDir(top, func(p string, d fs.DirEntry, err error) error {
 			switch {

@@ -86,6 +86,18 @@ func TestShownAt(t *testing.T) {
 	}
 }
 
+func TestBesideLeaf(t *testing.T) {
+	for own, want := range map[string]string{
+		"/sys/fs/cgroup/a.service/cellblock.self": "/sys/fs/cgroup/a.service",
+		"/sys/fs/cgroup/a.service":                "/sys/fs/cgroup/a.service",
+		"":                                        "",
+	} {
+		if got := besideLeaf(own); got != want {
+			t.Errorf("besideLeaf(%q) = %q, want %q", own, got, want)
+		}
+	}
+}
+
 func TestWhoseGroup(t *testing.T) {
 	dir := t.TempDir()
 	cmd := exec.Command("sleep", "60")
