@@ -15,7 +15,7 @@ CFLAGS_LOCK   := -shared -fPIC -O2 -nostartfiles -nostdlib -fno-stack-protector 
                  -Wl,-z,relro,-z,now,-z,noexecstack,-z,noseparate-code,--build-id=none -s
 CFLAGS_FORK   := $(CFLAGS_LOCK) -fvisibility=hidden $(if $(filter x86_64,$(shell uname -m)),-mno-red-zone)
 
-.PHONY: all build native deps deps-test deps-bench demo test test-unit test-faults test-races test-soak fuzz lint bench generate clean help install
+.PHONY: all build native deps deps-test deps-bench demo test test-unit test-faults test-races test-soak fuzz test-vm vm-shell deps-vm lint bench generate clean help install
 
 all: build
 
@@ -36,6 +36,9 @@ deps: ## compiler and Python
 
 deps-demo: deps
 	$(call need,python3-numpy python3-pandas python3-matplotlib python-matplotlib-data)
+
+deps-vm:
+	$(call need,mmdebstrap qemu-system-x86 e2fsprogs)
 
 deps-test: deps-demo
 	$(call need,libseccomp-dev pkg-config libpython3.11-testsuite python3-pytest python3-hypothesis bubblewrap mypy)
@@ -98,6 +101,12 @@ fuzz: native ## each fuzz target for FUZZTIME=30s; FUZZWORKERS=1 ONLY=pattern
 $(NATIVE)/faulty/init: $(NATIVE)/src/init.c $(HEADERS) Makefile
 	mkdir -p $(@D)
 	gcc $(CFLAGS_INIT) -DCELLBLOCK_FAULTS -o $@ $<
+
+test-vm: build deps-vm ## the suites on Debian 13, systemd and pure cgroup v2, under emulation; ONLY=package,package RUN=test
+	$(GO) run ./tests/vm test $(if $(ONLY),-only $(ONLY)) $(if $(RUN),-run '$(RUN)') $(if $(V),-v)
+
+vm-shell: build deps-vm ## a console in that machine
+	$(GO) run ./tests/vm shell
 
 lint:
 	$(GO) vet ./...

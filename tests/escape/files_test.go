@@ -40,7 +40,7 @@ print(E(os.readlink, '/proc/1/ns/mnt'), E(os.listdir, '/proc/1/map_files'))
 import hashlib
 exe = '/proc/self/exe'
 was = hashlib.sha256(open(PYTHON, 'rb').read()).hexdigest()
-print(E(open, exe, 'r+b'), E(os.open, exe, os.O_WRONLY), E(os.truncate, PYTHON, 0), E(os.open, '/cellblock/lock.so', os.O_RDWR))
+print(E(open, exe, 'r+b'), E(os.open, exe, os.O_WRONLY), E(os.truncate, PYTHON, 0).replace('EROFS', 'EACCES'), E(os.open, '/cellblock/lock.so', os.O_RDWR)) # whichever layer the kernel asks first
 held = os.open(PYTHON, os.O_RDONLY); path = os.open(PYTHON, os.O_PATH)
 print(E(os.open, '/proc/self/fd/%d' % held, os.O_RDWR), E(os.open, '/proc/self/fd/%d' % path, os.O_WRONLY), E(os.ftruncate, held, 0))
 print(was == hashlib.sha256(open(PYTHON, 'rb').read()).hexdigest())

@@ -149,7 +149,7 @@ g = functools.partial(print)
 a = []
 for _ in range(2 * 10**5): a = [a]
 repr(a)
-`, verdict: executor.VerdictCrashed, signal: "SIGSEGV", lost: true},
+`, anyVerdict: true, anyLost: true}, // SIGSEGV; from Python 3.12, which counts calls in C, RecursionError
 	{n: "85", name: "a child that writes frames after the end", code: forge + `
 fd = os.dup(3)
 pid = os.fork()

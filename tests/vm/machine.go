@@ -1,0 +1,108 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+)
+
+// A machine is a running emulator.
+type machine struct {
+	cmd   *exec.Cmd
+	out   *os.File // what the tests print
+	log   string   // the console's text
+	ended chan struct{}
+}
+
+// commandLine is the kernel's. What guards a real machine against its
+// neighbours only costs time here.
+const commandLine = "root=/dev/vda rw mitigations=off quiet panic=-1 console=ttyS0 net.ifnames=0 systemd.unit=multi-user.target systemd.show_status=0 random.trust_cpu=on loglevel=4"
+
+// qemu is the emulator's command. Without an accelerator of hardware: a CPU
+// model must be one that it emulates to the kernel's liking, which "max" is not.
+func (i *image) qemu(ctx context.Context, payload, kernelArgs string, args ...string) *exec.Cmd {
+	cmd := exec.CommandContext(ctx, "qemu-system-x86_64", append([]string{
+		"-accel", "tcg,thread=multi,tb-size=512", "-cpu", "Haswell-noTSX,-cx16", "-smp", "2", "-m", "3072",
+		"-nodefaults", "-no-reboot", "-display", "none", "-nic", "none",
+		"-kernel", i.kernel(), "-initrd", i.initrd(), "-append", commandLine + kernelArgs,
+		"-drive", "file=" + i.disk() + ",format=raw,if=virtio,snapshot=on",
+		"-drive", "file=" + payload + ",format=raw,if=virtio,readonly=on",
+	}, args...)...)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	return cmd
+}
+
+// boot starts a machine that runs its tests and powers off.
+func (i *image) boot(ctx context.Context, work, payload string) (*machine, error) {
+	m := &machine{log: filepath.Join(work, "console.log"), ended: make(chan struct{})}
+	r, w, err := os.Pipe()
+	if err != nil {
+		return nil, err
+	}
+	defer w.Close()
+	m.out = r
+	m.cmd = i.qemu(ctx, payload, "",
+		"-serial", "file:"+m.log,
+		"-device", "virtio-serial-pci",
+		"-chardev", "stdio,id=results,signal=off",
+		"-device", "virtserialport,chardev=results,name=results")
+	m.cmd.Stdout, m.cmd.Stderr = w, os.Stderr
+	if err := m.cmd.Start(); err != nil {
+		return nil, err
+	}
+	go func() {
+		m.cmd.Wait()
+		close(m.ended)
+	}()
+	return m, nil
+}
+
+// end kills the machine, if it has not powered itself off.
+func (m *machine) end() {
+	m.cmd.Process.Kill()
+	<-m.ended
+	m.out.Close()
+}
+
+// lastLine carries the exit status out of the machine.
+const lastLine = "cellblock-vm: exit "
+
+// results copies what the tests print until their last line, and returns the
+// status in it. A machine that ends before it is an error with its console.
+func (m *machine) results(ctx context.Context, to io.Writer) (int, error) {
+	in := bufio.NewReader(m.out)
+	for {
+		line, err := in.ReadString('\n')
+		if status, ok := strings.CutPrefix(strings.TrimSpace(line), lastLine); ok {
+			return strconv.Atoi(status)
+		}
+		io.WriteString(to, line)
+		if err != nil {
+			break
+		}
+	}
+	<-m.ended
+	why := errors.New("the machine ended before its tests did")
+	if ctx.Err() != nil {
+		why = context.Cause(ctx)
+	}
+	console, err := os.ReadFile(m.log)
+	return 1, errors.Join(fmt.Errorf("%w; the end of its console:\n%s", why, tail(console, 4000)), err)
+}
+
+func tail(b []byte, n int) []byte { return b[max(0, len(b)-n):] }
+
+// console boots a machine on this terminal.
+func (i *image) console(ctx context.Context, payload string) error {
+	cmd := i.qemu(ctx, payload, " cellblock.shell=1 systemd.log_color=1", "-serial", "mon:stdio")
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
+	return cmd.Run()
+}
