@@ -79,6 +79,12 @@ func (s *Server) admit(c *call, w *answer) (done func(), err error) {
 	if r.ContentLength == 0 {
 		return func() {}, nil
 	}
+	if len(r.TransferEncoding) > 0 {
+		// A Content-Length beside it has been dropped by now, and something
+		// between here and the client may have counted by that one: what
+		// follows on this connection is not to be trusted (RFC 9112, 6.1).
+		w.Header().Set("Connection", "close")
+	}
 	upload := r.Method == http.MethodPut
 	if kind := mediaType(r); !upload && kind != "application/json" {
 		p := problem(KindInvalid, "the body is %q, and application/json is needed", shorten(kind))

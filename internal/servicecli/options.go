@@ -18,7 +18,7 @@ type options struct {
 	tlsCert, tlsKey, tokens      string
 	hosts                        []string
 	root, python, venv, state    string
-	runtime, cgroupParent        string
+	runtime, spool, cgroupParent string
 	with, without                []string
 	env                          map[string]string
 	timeout, cpuTime             time.Duration
@@ -51,6 +51,7 @@ func (o *options) keys() []key {
 		{"venv", stringValue{&o.venv}, "put the packages of the virtual environment `DIR` into the root"},
 		{"state_dir", stringValue{&o.state}, "`DIR` of prepared roots"},
 		{"runtime_dir", stringValue{&o.runtime}, "`DIR` of the records of living cells"},
+		{"spool", stringValue{&o.spool}, "`DIR` for uploads on their way (default: the system's for temporary files)"},
 		{"cgroup_parent", stringValue{&o.cgroupParent}, "make cells' cgroups below `GROUP` (default: the service's own)"},
 		{"without", listValue{&o.without}, "do without a `LAYER` that this host lacks: cgroup, landlock, two-ids"},
 		{"env", envValue{&o.env}, "set an environment variable of all code, `NAME=VALUE`; may be repeated"},
@@ -96,7 +97,7 @@ func (o *options) settings(log *slog.Logger) (api.Settings, error) {
 		Version: version, Log: log, Hosts: o.hosts,
 		Quota:    api.Quota{Sessions: o.quotaSessions, MemoryBytes: o.quotaMemory, Executions: o.quotaExecs},
 		Sessions: o.sessions, MemoryBytes: o.totalMemory, Starting: o.starting, StartWait: o.startWait, Queue: o.queue,
-		Idle: o.idle, MaxTimeout: o.maxTimeout, MaxBody: o.maxBody, KeepAlive: o.keepAlive, Connections: o.connections,
+		Idle: o.idle, MaxTimeout: o.maxTimeout, MaxBody: o.maxBody, KeepAlive: o.keepAlive, Spool: o.spool, Connections: o.connections,
 	}
 	if o.group != "" {
 		gid, err := groupID(o.group)
