@@ -15,7 +15,7 @@ CFLAGS_LOCK   := -shared -fPIC -O2 -nostartfiles -nostdlib -fno-stack-protector 
                  -Wl,-z,relro,-z,now,-z,noexecstack,-z,noseparate-code,--build-id=none -s
 CFLAGS_FORK   := $(CFLAGS_LOCK) -fvisibility=hidden $(if $(filter x86_64,$(shell uname -m)),-mno-red-zone)
 
-.PHONY: all build native deps deps-test deps-bench demo test test-unit test-faults test-races test-soak fuzz test-vm vm-shell deps-vm lint bench generate clean help install
+.PHONY: all build native deps deps-test deps-bench demo test test-unit test-mutation test-faults test-races test-soak fuzz test-vm vm-shell deps-vm lint bench generate clean help install
 
 all: build
 
@@ -108,8 +108,12 @@ test-vm: build deps-vm ## the suites on Debian 13, systemd and pure cgroup v2, u
 vm-shell: build deps-vm ## a console in that machine
 	$(GO) run ./tests/vm shell
 
+test-mutation: deps-test native ## one layer left out at a time: a probe must notice; UPDATE=1 writes the table
+	$(GO) test -count=1 -timeout 15m -parallel 3 -tags cellblock_weaken -run '^TestMutation$$' -v ./tests/escape $(if $(UPDATE),-args -update)
+
 lint:
 	$(GO) vet ./...
+	$(GO) vet -tags cellblock_weaken ./...
 	$(GO) run $(LINT) run
 
 bench: deps-test build ## interleaved medians and ratios; ROUNDS=50 ONLY=name,name

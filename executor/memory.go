@@ -7,6 +7,7 @@ import (
 
 	"github.com/cellblock/cellblock/cgroup"
 	"github.com/cellblock/cellblock/internal/sys"
+	"github.com/cellblock/cellblock/internal/weaken"
 	"github.com/cellblock/cellblock/nsjail"
 )
 
@@ -49,6 +50,9 @@ func limitData(p *nsjail.Process, g *cgroup.Group, limit int64) (oomKills int64,
 		used += inherited
 	}
 	data := uint64(mapped + max(limit-used-reserve, 8<<20))
+	if weaken.Layer("rlimit-data") {
+		return oomKills, nil
+	}
 	if _, err := sys.Prlimit(pid, sys.RlimitData, &sys.Rlimit{Soft: data, Hard: data}); err != nil {
 		return 0, fmt.Errorf("cannot limit the REPL's memory: %w", err)
 	}

@@ -279,6 +279,16 @@ func TestInsideMaskedProc(t *testing.T) {
 		if got := value(t, conn, "import os; [n for n in sorted(os.listdir('/proc')) if not n.isdigit()]"); got != "['self', 'thread-self']" {
 			t.Errorf("%s: /proc holds %s", way, got)
 		}
+		// The order for the first REPL must not be taken for the answer.
+		cell, proc, err := nsjail.StartWithREPL(t.Context(), spec(t))
+		if err != nil {
+			t.Fatalf("%s, with a REPL: %v", way, err)
+		}
+		if _, err := repl.FromFile(proc.Control); err != nil {
+			t.Errorf("%s, with a REPL: %v", way, err)
+		}
+		proc.Close()
+		cell.Close()
 	}
 }
 

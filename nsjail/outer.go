@@ -9,6 +9,7 @@ import (
 	"syscall"
 
 	"github.com/cellblock/cellblock/internal/sys"
+	"github.com/cellblock/cellblock/internal/weaken"
 )
 
 // The steps of outer in init.c, and of build in nest.h, that can fail.
@@ -79,6 +80,9 @@ func (c *Cell) hear(kind byte) (answer, error) {
 // mapIDs gives the user namespace of pid its ids. The two of a slot are
 // neighbours: one line maps both.
 func (c *Cell) mapIDs(pid int) error {
+	if weaken.Layer("user-namespace") {
+		return nil
+	}
 	dir := "/proc/" + strconv.Itoa(pid) + "/"
 	uids := c.slot.ids()
 	gids := uids
@@ -104,5 +108,8 @@ func (c *Cell) mapIDs(pid int) error {
 // out of memory. Within the cell the kernel takes the largest, and the init is
 // a hundred times smaller than any Python.
 func preferToKill(pid int) error {
+	if weaken.Layer("oom-score") {
+		return nil
+	}
 	return sys.WriteControl("/proc/"+strconv.Itoa(pid)+"/oom_score_adj", "1000")
 }

@@ -13,6 +13,7 @@ import (
 
 	"github.com/cellblock/cellblock/cgroup"
 	"github.com/cellblock/cellblock/internal/sys"
+	"github.com/cellblock/cellblock/internal/weaken"
 	"github.com/cellblock/cellblock/nsjail/mount"
 	"github.com/cellblock/cellblock/nsjail/native"
 	"github.com/cellblock/cellblock/seccomp"
@@ -36,8 +37,8 @@ var programsOnce = onceGood(func() (*programs, error) {
 	if p.filter, err = seccomp.Cell(); err != nil {
 		return nil, err
 	}
-	p.filter = weakenProgram("cellblock-filter", p.filter)
-	p.init, err = sys.Memfd("cellblock-init", weakenProgram("cellblock-init", b))
+	p.filter = weaken.Program("filter", p.filter)
+	p.init, err = sys.Memfd("cellblock-init", weaken.Program("init", b))
 	return &p, err
 })
 
@@ -156,6 +157,7 @@ func start(ctx context.Context, spec Spec, b birth) (_ *Cell, err error) {
 	if err != nil {
 		return nil, hostStep("plan", err)
 	}
+	weakenCalls(program)
 	message, err := program.encode(programs.filter)
 	if err != nil {
 		return nil, hostStep("plan", err)
@@ -172,12 +174,17 @@ func start(ctx context.Context, spec Spec, b birth) (_ *Cell, err error) {
 	if err := c.socket.Send(message); err != nil {
 		return nil, hostStep("send-plan", err)
 	}
-	if b.behind != nil {
-		if err := b.behind(c); err != nil {
-			return nil, err
-		}
+	// Where the init asks the host for /proc, the answer is what it hears next.
+	if b.behind != nil && !host.procMasked {
+		err = b.behind(c)
 	}
-	if err := c.await(ctx); err != nil {
+	if err == nil {
+		err = c.await(ctx)
+	}
+	if err == nil && b.behind != nil && host.procMasked {
+		err = b.behind(c)
+	}
+	if err != nil {
 		return nil, err
 	}
 	spec.Trace.Mark("cell stands")
@@ -275,7 +282,7 @@ func (c *Cell) makeMounts(fds *passed) error {
 		}
 	}
 	for _, t := range scratch(c.spec, c.hostID(c.host.code)) {
-		fd, err := mount.Tmpfs(t.options, weakenMount(t.path, t.attr))
+		fd, err := mount.Tmpfs(weakenTmpfs(t.options), weakenMount(t.path, t.attr))
 		if err := add(t.path, fd, err); err != nil {
 			return err
 		}
@@ -335,7 +342,7 @@ func (c *Cell) clone(programs *programs, fds *passed) error {
 		attr.Sys.UseCgroupFD, attr.Sys.CgroupFD = true, entrance.BirthFD
 	}
 	// The program is told where the entrances are, and enters by itself.
-	argv := append([]string{"outer", strconv.Itoa(c.host.code), c.spec.Python}, c.spec.Args...)
+	argv := append([]string{"outer", strconv.Itoa(c.weakenCode()), c.spec.Python}, c.spec.Args...)
 	argv[0] += fmt.Sprintf("-%02d-%02d", firstFD+len(fds.files), len(entrance.Files))
 	if c.host.nest {
 		argv[0] += "n"

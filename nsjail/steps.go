@@ -242,7 +242,8 @@ func fileSystem(p *program, fstype string, options [][2]string, attr uint64) hel
 // newProc makes a proc of the calling process's PID namespace that shows
 // processes only.
 func newProc(p *program, attr uint64) held {
-	return fileSystem(p, "proc", weakenProc([][2]string{{"subset", "pid"}}), attr)
+	options, attr := weakenProc([][2]string{{"subset", "pid"}}, attr)
+	return fileSystem(p, "proc", options, attr)
 }
 
 // procAttr: a nest's can be written to, for the id maps of its cells.

@@ -3,95 +3,101 @@
 package nsjail
 
 import (
-	"bytes"
-	"encoding/binary"
-	"os"
 	"slices"
 	"strings"
-	"syscall"
 
 	"github.com/cellblock/cellblock/internal/sys"
-	"github.com/cellblock/cellblock/seccomp"
+	"github.com/cellblock/cellblock/internal/weaken"
 )
 
-// This file is in one test binary only (tests/escape, TestLayers). It leaves
-// out the layers that CELLBLOCK_WEAKEN names, separated by commas, to show that
-// the attacks notice it. A cell of such a binary is no cell.
-
-func weakened(layer string) bool {
-	return slices.Contains(strings.Split(os.Getenv("CELLBLOCK_WEAKEN"), ","), layer)
-}
+// What a weakened program leaves out of a cell (see package weaken). Names are
+// those of tests/escape/mutants_test.go; a step of the plan goes by its own.
 
 func weakenSpec(s *Spec, l *layout) {
-	if weakened("memory") {
+	if weaken.Layer("memory") {
 		s.Limits.MemoryBytes = 0
 	}
-	if weakened("pids") {
+	if weaken.Layer("pids") {
 		s.Limits.PIDs = 500 // the machine is to live
 	}
-	if weakened("two-ids") {
+	if weaken.Layer("cpu") {
+		s.Limits.CPUs = 0
+	}
+	if weaken.Layer("two-ids") {
 		l.code = initID
 	}
-	if weakened("landlock") {
+	if weaken.Layer("landlock") {
 		s.Without = append(slices.Clone(s.Without), LayerLandlock)
 	}
-}
-
-// weakenProgram changes what a cell starts from: the flags of the init's clone,
-// which stand in its program as one number, and the filter.
-func weakenProgram(name string, b []byte) []byte {
-	switch {
-	case name == "cellblock-init" && weakened("network-namespace"):
-		const flags = syscall.CLONE_NEWNS | syscall.CLONE_NEWPID | syscall.CLONE_NEWNET | syscall.CLONE_NEWIPC | syscall.CLONE_NEWUTS |
-			0x8000 /* CLONE_PARENT */ | 0x1000 /* CLONE_PIDFD */ | uint32(syscall.SIGCHLD)
-		return replace(b, flags, flags&^syscall.CLONE_NEWNET)
-	case name == "cellblock-filter" && weakened("seccomp"):
-		allow := binary.NativeEndian.AppendUint16(nil, 0x06) // BPF_RET
-		allow = append(allow, 0, 0)
-		return binary.NativeEndian.AppendUint32(allow, uint32(seccomp.Allow))
+	if weaken.Layer("pid-namespace") {
+		l.procMasked = true // or the kernel would not make a /proc
 	}
-	return b
 }
 
-func replace(b []byte, old, with uint32) []byte {
-	was, now := binary.NativeEndian.AppendUint32(nil, old), binary.NativeEndian.AppendUint32(nil, with)
-	if bytes.Count(b, was) != 1 {
-		panic("BUG(nsjail): the init's clone flags are not where they were")
-	}
-	return bytes.Replace(b, was, now, 1)
-}
-
+// weakenMount takes flags away from a file system.
 func weakenMount(path string, attr uint64) uint64 {
-	if path == "root" && weakened("read-only-root") {
+	if path == "root" && weaken.Layer("read-only-root") {
 		attr &^= sys.MountAttrReadOnly
 	}
-	if path != "root" && weakened("noexec") {
+	if path != "root" && weaken.Layer("noexec") {
 		attr &^= sys.MountAttrNoExec
 	}
+	if weaken.Layer("nosuid") {
+		attr &^= sys.MountAttrNoSuid
+	}
+	if weaken.Layer("nodev") {
+		attr &^= sys.MountAttrNoDev
+	}
 	return attr
+}
+
+// weakenTmpfs takes limits away from a scratch file system.
+func weakenTmpfs(options [][2]string) [][2]string {
+	return slices.DeleteFunc(options, func(o [2]string) bool {
+		return o[0] == "size" && weaken.Layer("tmpfs-size") || o[0] == "nr_inodes" && weaken.Layer("tmpfs-inodes")
+	})
 }
 
 func weakenSteps(list []step) []step {
 	return slices.DeleteFunc(list, func(s step) bool {
 		name, _, _ := strings.Cut(s.name, " ")
-		return weakened(name) && name != "landlock"
+		return name != "landlock" && (weaken.Layer(name) || weaken.Layer(s.name))
 	})
 }
 
 func weakenFork(list []forkStep) []forkStep {
-	return slices.DeleteFunc(list, func(s forkStep) bool { return weakened("fork-" + s.name) })
+	return slices.DeleteFunc(list, func(s forkStep) bool { return weaken.Layer("fork-" + s.name) })
 }
 
-func weakenProc(options [][2]string) [][2]string {
-	if weakened("proc-subset") {
-		return nil
+// weakenCalls takes single calls out of the plan.
+func weakenCalls(p *program) {
+	p.insns = slices.DeleteFunc(p.insns, func(in insn) bool {
+		return in.what == doCall && in.nr == sysUmount && weaken.Layer("detach-old-root")
+	})
+}
+
+// weakenProc gives the options and flags of a cell's /proc.
+func weakenProc(options [][2]string, attr uint64) ([][2]string, uint64) {
+	if weaken.Layer("proc-subset") {
+		options = nil
 	}
-	return options
+	if weaken.Layer("proc-read-only") {
+		attr &^= sys.MountAttrReadOnly
+	}
+	return options, attr
+}
+
+// weakenCode is the id that the init is told to give to code.
+func (c *Cell) weakenCode() int {
+	if weaken.Layer("user-namespace") {
+		return c.hostID(c.host.code)
+	}
+	return c.host.code
 }
 
 // weakenPosture hides what the posture check found.
 func weakenPosture(findings []string) []string {
-	if weakened("posture") {
+	if weaken.Layer("posture") {
 		return nil
 	}
 	return findings

@@ -28,6 +28,9 @@ make test-faults SHORT=1
 step "the Python package"
 bash tests/python.sh
 
+step "each layer, left out, is noticed"
+make -s test-mutation
+
 step "nothing is left behind"
 bash tests/leftovers.sh check "$before"
 echo "all tests passed"

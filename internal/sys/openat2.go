@@ -3,6 +3,8 @@ package sys
 import (
 	"os"
 	"syscall"
+
+	"github.com/cellblock/cellblock/internal/weaken"
 )
 
 // Flags of OpenHow.Resolve: how a path may be walked. See openat2(2).
@@ -31,6 +33,12 @@ func Openat2(dirfd int, path string, how OpenHow) (int, error) {
 	p, err := syscall.BytePtrFromString(path)
 	if err != nil {
 		return -1, os.NewSyscallError("openat2", err)
+	}
+	if weaken.Layer("resolve") {
+		how.Resolve = 0
+	}
+	if weaken.Layer("nofollow") {
+		how.Flags &^= syscall.O_NOFOLLOW
 	}
 	fd := -1
 	err = retryEINTR("openat2", func() error {

@@ -19,6 +19,7 @@ import (
 	"io/fs"
 	"net"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"runtime"
 	"strings"
@@ -113,7 +114,8 @@ type host struct {
 	reached  atomic.Int32
 	ex       *executor.Executor
 	sibling  *executor.Session
-	root     *executor.Config // TestLayers: another root than the usual one
+	root     *executor.Config // of a mutant: another root than the usual one
+	shm      string           // number of a shared memory segment
 }
 
 // newHost plants canaries, listens on two addresses, and starts a sibling.
@@ -130,12 +132,15 @@ func newHost(t *testing.T) *host {
 	// Anyone who could name these could read and change them.
 	must(t, os.Mkdir(h.canary, 0o777))
 	must(t, os.Chmod(h.canary, 0o777))
-	for _, name := range []string{"secret", "other"} {
+	must(t, os.Mkdir(h.canary+"/sub", 0o777))
+	must(t, os.Chmod(h.canary+"/sub", 0o777))
+	for _, name := range []string{"secret", "other", "sub/other"} {
 		must(t, os.WriteFile(h.canary+"/"+name, []byte("canary "+name), 0o666))
 		must(t, os.Chmod(h.canary+"/"+name, 0o666))
 	}
 	must(t, os.Mkdir(dir+"/sessions", 0o755))
 	h.listen(t)
+	h.share(t)
 	h.ex, err = executor.New(base(h))
 	must(t, err)
 	t.Cleanup(func() { must(t, h.ex.Close()) })
@@ -191,6 +196,19 @@ func (h *host) listen(t *testing.T) {
 			}
 		}()
 	}
+}
+
+// share makes a segment of shared memory that everyone on the host may read.
+func (h *host) share(t *testing.T) {
+	t.Helper()
+	out, err := exec.Command("ipcmk", "-M", "4096", "-p", "0666").Output()
+	must(t, err)
+	_, id, ok := strings.Cut(strings.TrimSpace(string(out)), ": ")
+	if !ok {
+		t.Fatalf("ipcmk says %q", out)
+	}
+	h.shm = id
+	t.Cleanup(func() { must(t, exec.Command("ipcrm", "-m", id).Run()) })
 }
 
 // sums describes the canaries and the host's files that attacks like best.
@@ -257,7 +275,7 @@ func (h *host) run(t *testing.T, s *executor.Session, r executor.Request) execut
 
 func (h *host) fill(code string) string {
 	return strings.NewReplacer("@PORT@", fmt.Sprint(h.listener.Addr().(*net.TCPAddr).Port),
-		"@ABSTRACT@", h.abstract, "@CANARY@", h.canary, "@SHORT@", map[bool]string{true: "True", false: "False"}[testing.Short()]).Replace(code)
+		"@ABSTRACT@", h.abstract, "@CANARY@", h.canary, "@SHM@", h.shm, "@SHORT@", map[bool]string{true: "True", false: "False"}[testing.Short()]).Replace(code)
 }
 
 // executorFor is the shared executor, or one of the row's own.

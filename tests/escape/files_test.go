@@ -100,6 +100,14 @@ print(E(os.setuid, 0), E(os.setgid, 0), E(os.setgroups, [0]), S('capset', 0, 0),
 open('s', 'w').close(); os.chmod('s', 0o6755)
 print(E(os.setxattr, 's', 'security.capability', b'x'), E(os.chown, 's', 0, 0), bool(os.statvfs('.').f_flag & os.ST_NOSUID), bool(os.statvfs('/').f_flag & os.ST_NOSUID))
 `, want: "['1', '1', '1', '1'] ['1', '1', '1', '1'] \nTrue 0\nEPERM EPERM EPERM EPERM EPERM\nENOTSUP EPERM True True"},
+	{n: "25", name: "the ids of the host", code: `
+print(os.stat('/').st_uid, os.stat('/').st_gid)
+for kind in ('uid', 'gid'):
+    inner, outer, n = map(int, open('/proc/self/%s_map' % kind).read().split())
+    print(inner, outer >= 0x70000000, n)
+print(E(open, '/proc/self/setgroups', 'w'), E(open, '/proc/self/uid_map', 'w'))
+`, want: "65534 65534\n0 True 2\n0 True 2\nEROFS EROFS"},
+	{n: "25", name: "no new privileges", code: `print(status('NoNewPrivs'), R('prctl', 39, 0, 0, 0, 0))`, want: "1 1"},
 	{n: "26", name: "a full workspace", code: `
 n = 0
 try:
@@ -138,6 +146,11 @@ odd('EPERM', {p: S('mount', b'none', p, b'tmpfs', f, b'size=1g') for p in (b'/wo
 odd('EPERM', {p: S('umount2', p, 2) for p in (b'/workspace', b'/proc', b'/')})
 print(S('mount_setattr', -100, b'/', 0x8000, ctypes.create_string_buffer(struct.pack('QQQQ', 0, 9, 0, 0)), 32), S('fsopen', b'tmpfs', 0), S('open_tree', -100, b'/', 1))
 `, want: "EPERM\nEPERM\nEPERM EPERM EPERM"},
+	{n: "28", name: "flags of every mount", code: `
+for l in open('/proc/self/mountinfo'):
+    f = l.split()
+    print(f[4], ','.join(sorted(o for o in f[5].split(',') if 'atime' not in o)), f[6])
+`, want: "/ nodev,nosuid,ro -\n/dev noexec,nosuid,ro -\n/workspace nodev,noexec,nosuid,rw -\n/tmp nodev,noexec,nosuid,rw -\n/dev/shm nodev,noexec,nosuid,rw -\n/proc nodev,noexec,nosuid,ro -"},
 	{n: "28", name: "files of all places are one limit", code: `
 for d in ('/workspace', '/tmp', '/dev/shm'):
     try:

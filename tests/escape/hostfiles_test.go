@@ -123,14 +123,14 @@ os.symlink('@CANARY@/secret', 'out.txt'); os.mkdir('d'); os.symlink('@CANARY@', 
 		s.again(t, "os.path.lexists('d/l') and os.unlink('d/l')")
 	}},
 	{n: "30", name: "links in the folder itself", folder: true, code: `
-open('a', 'w').write('1'); os.mkdir('d'); open('d/b', 'w').write('1')
+open('a', 'w').write('1'); os.makedirs('d/sub'); open('d/b', 'w').write('1'); open('d/sub/other', 'w').write('1')
 `, then: func(t *testing.T, s *stage, _ executor.Result) {
 		// Someone on the host, or an earlier hole, puts links where the mirror writes.
 		must(t, os.Remove(s.folder+"/a"))
 		must(t, os.Symlink(s.canary+"/secret", s.folder+"/a"))
 		must(t, os.RemoveAll(s.folder+"/d"))
 		must(t, os.Symlink(s.canary, s.folder+"/d"))
-		s.again(t, "open('a', 'w').write('2'); open('d/other', 'w').write('2'); open('d/b', 'w').write('2'); os.unlink('d/b')")
+		s.again(t, "open('a', 'w').write('2'); open('d/other', 'w').write('2'); open('d/sub/other', 'w').write('2'); open('d/b', 'w').write('2'); os.unlink('d/b')")
 		os.Remove(s.folder + "/d")
 		os.Remove(s.folder + "/a")
 	}},

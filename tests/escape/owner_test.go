@@ -248,6 +248,19 @@ func recordedGroups(t *testing.T, dir string) (groups []string) {
 	return groups
 }
 
+// throttled is how often the kernel held a living cell of this host back.
+func (h *host) throttled(t *testing.T) (periods int) {
+	t.Helper()
+	for _, g := range recordedGroups(t, h.dir) {
+		text, _ := os.ReadFile(g + "/cpu.stat")
+		_, rest, _ := strings.Cut(string(text), "nr_throttled ")
+		line, _, _ := strings.Cut(rest, "\n")
+		n, _ := strconv.Atoi(line) // none in a hierarchy without the controller
+		periods += n
+	}
+	return periods
+}
+
 // groupDirs lists every group of a cell on this machine.
 func groupDirs(t *testing.T) map[string]bool {
 	t.Helper()

@@ -121,6 +121,11 @@ def spin():
     for _ in range(10**5): pass
 spin()
 `, want: "ok ') R 1\\n) Z 0 0\\n'\nTrue"},
+	{n: "52", name: "its own name by a file", code: `
+try: open('/proc/self/comm', 'w').write('x'); print('ok')
+except OSError as e: print(errno.errorcode[e.errno])
+odd('EROFS/ENOENT', {f: E(open, '/proc/self/' + f, 'w') for f in ('oom_score_adj', 'coredump_filter', 'clear_refs', 'loginuid', 'timerslack_ns', 'sched', 'autogroup', 'task/%d/comm' % os.getpid(), 'attr/current')})
+`, want: "EROFS\nEROFS/ENOENT"},
 	{n: "53", name: "zombies", code: `
 for _ in range(50):
     pid = os.fork()
@@ -156,6 +161,16 @@ print(S('sched_setattr', 0, ctypes.create_string_buffer(struct.pack('IIQiIQQQ', 
 try: open('/proc/self/oom_score_adj', 'w').write('-1000'); print('lowered')
 except OSError as e: print(errno.errorcode[e.errno])
 `, want: "ValueError\nEPERM EPERM EPERM\nEPERM\nEPERM EPERM\nEROFS"},
+	{n: "55", name: "every limit", code: `
+import resource
+for k in sorted(k for k in dir(resource) if k.startswith('RLIMIT_') and k[7:] in 'CORE NOFILE FSIZE STACK MEMLOCK MSGQUEUE SIGPENDING NICE RTPRIO'.split()):
+    print(k[7:], *resource.getrlimit(getattr(resource, k)))
+soft, hard = resource.getrlimit(resource.RLIMIT_DATA)
+print(soft == hard, 32 << 20 < hard < 256 << 20)
+`, want: "CORE 0 0\nFSIZE 17825792 17825792\nMEMLOCK 65536 65536\nMSGQUEUE 0 0\nNICE 0 0\nNOFILE 1024 1024\nRTPRIO 0 0\nSIGPENDING 256 256\nSTACK 8388608 8388608\nTrue True"},
+	{n: "55", name: "first to go when the machine is short of memory", code: `
+print(open('/proc/self/oom_score_adj').read().strip(), child(lambda: int(open('/proc/self/oom_score_adj').read()) != 1000))
+`, want: "1000 exit 0"},
 }
 
 // daemon leaves a process behind that does all it can to live on.

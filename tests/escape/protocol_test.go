@@ -27,6 +27,10 @@ time.sleep(30)
 send(b'{"status":"ok","value":"forged","namespace":{}}')
 while True: pass
 `, verdict: executor.VerdictCrashed, lost: true, within: 5 * time.Second},
+	{n: "76", name: "a forged end with another number", code: forge + `
+send(b'{"status":"ok","value":"forged","namespace":{}}')
+time.sleep(1)
+`, verdict: executor.VerdictCrashed, lost: true, within: 5 * time.Second},
 	{
 		n: "76", name: "a forged end with the right number", code: forge + `
 import gc

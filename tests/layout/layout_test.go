@@ -60,6 +60,7 @@ func sources(t *testing.T) []source {
 // order: a package imports only what stands above it here; packages of one
 // line never import each other.
 var order = [][]string{
+	{"internal/weaken"},
 	{"internal/sys", "internal/trace"},
 	{"cgroup", "seccomp", "rootfs", "nsjail/mount", "nsjail/native", "internal/repl", "internal/workspace", "validator"},
 	{"seccomp/compile"},
