@@ -18,7 +18,7 @@ func weakenSpec(s *Spec, l *layout) {
 		s.Limits.MemoryBytes = 0
 	}
 	if weaken.Layer("pids") {
-		s.Limits.PIDs = 500 // the machine is to live
+		s.Limits.PIDs *= 2 // the machine is to live
 	}
 	if weaken.Layer("cpu") {
 		s.Limits.CPUs = 0

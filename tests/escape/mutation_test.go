@@ -174,7 +174,7 @@ type weakRun struct {
 
 func (m mutant) play(t *testing.T, programs, state, switches string) weakRun {
 	t.Helper()
-	cmd := exec.Command("/proc/self/exe", "-test.run=^TestWeakened$", "-test.v", "-test.timeout=1m")
+	cmd := exec.Command("/proc/self/exe", "-test.run=^TestWeakened$", "-test.v", "-test.timeout=5m")
 	cmd.Env = append(os.Environ(), weaken.LayersEnv+"="+switches, weaken.ProgramsEnv+"="+programs, stateEnv+"="+state, mutantEnv+"="+m.layer)
 	out, err := cmd.CombinedOutput()
 	text := string(out)
