@@ -5,6 +5,7 @@ package escape
 import (
 	"bytes"
 	"encoding/binary"
+	"strings"
 
 	"github.com/cellblock/cellblock/rootfs"
 	"github.com/cellblock/cellblock/seccomp"
@@ -67,14 +68,16 @@ func unlocked(s *rootfs.Spec) { delete(s.Support, "/etc/ld.so.preload") }
 func sameRoot(*rootfs.Spec) {}
 
 const (
-	cloneFlags  = "CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_PARENT"
-	closeOthers = "	sys(__NR_close_range, SELF, ~0U, 0); /* also what the plan opened */\n"
+	cloneFlags  = "	long flags = CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS |"
+	closeOthers = "	sys(__NR_close_range, nest ? SELF + 1 : SELF, ~0U, 0); /* also what the plan opened */\n"
 	closeAll    = "	if ((r = sys(__NR_close_range, 5, ~0U, 0)) < 0) { step = S_CLOSE; goto failed; }\n"
-	setFilter   = "	if ((r = sys(__NR_prctl, PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program)) < 0) { step = S_FILTER; goto failed; }\n"
-	undumpable  = "	if (call(__NR_prctl, PR_SET_DUMPABLE, 0, 0) < 0 ||\n	    call("
+	setFilter   = "	if (!nest && (r = sys(__NR_prctl, PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program)) < 0) { step = S_FILTER; goto failed; }\n"
+	undumpable  = "	if (sys(__NR_prctl, PR_SET_DUMPABLE, 0) < 0 ||\n	    sys("
 )
 
-func noNamespace(flag string) []change { return []change{{"| " + flag + " ", ""}} }
+func noNamespace(flag string) []change {
+	return []change{{cloneFlags, strings.Replace(cloneFlags, "| "+flag+" ", "", 1)}}
+}
 
 // allowAll is a filter of one instruction.
 func allowAll([]byte) []byte {
@@ -133,7 +136,7 @@ var mutants = []mutant{
 	// Rights.
 	{layer: "capabilities of the init", switches: "capabilities",
 		probe: "25/set-id bits and file capabilities", shows: `False 41`, posture: "CapBnd"},
-	{layer: "capabilities of code", switches: "capabilities", init: without("	if ((step = drop())) { r = -EPERM; goto failed; }\n"),
+	{layer: "capabilities of code", switches: "capabilities", init: []change{{"	if ((step = nest ? drop_in_nest() : drop())) {", "	if (nest && (step = drop_in_nest())) {"}},
 		probe: "25/set-id bits and file capabilities", shows: `'0', '0', '0', '0'.*False 41`, posture: "CapEff"},
 	{layer: "no_new_privs", switches: "no-new-privs",
 		probe: "25/no new privileges", shows: `seccomp-filter: operation not permitted|seccomp-filter: permission denied`, unseen: noProbe},
@@ -141,7 +144,7 @@ var mutants = []mutant{
 		probe: "25/no new privileges", shows: `output "0 0`, posture: "NoNewPrivs"},
 	{layer: "two ids", switches: "two-ids",
 		probe: "49/signals to PID 1", shows: `15: 'ok'`, unseen: byPlan},
-	{layer: "dumpable off", lock: []change{{undumpable, "	if (call("}}, root: sameRoot,
+	{layer: "dumpable off", lock: []change{{undumpable, "	if (sys("}}, root: sameRoot,
 		probe: "51/ptrace and the memory of others", shows: `exit 7 1`, posture: "is dumpable"},
 	{layer: "descriptors closed", init: append(without(closeOthers), change{closeAll, ""}),
 		probe: "22/only four descriptors, no directory among them", shows: `True`, posture: "has descriptors"},
@@ -214,7 +217,7 @@ var mutants = []mutant{
 		probe: "69/gigabytes on both streams", shows: `kept 4194304 and 4194304 bytes`, unseen: hostSide},
 	{layer: "numbers of replies", switches: "reply-number",
 		probe: "76/a forged end with another number", shows: `verdict ok`, unseen: hostSide},
-	{layer: "lifeline", init: without("	if (n <= 0) die(0); /* the lifeline is cut */\n"),
+	{layer: "lifeline", init: append(without("	if (n <= 0) die(0); /* the lifeline is cut */\n"), change{"	if (n < 0) die(115);\n", ""}),
 		probe: "owner killed", shows: `a second after its owner`, unseen: hostSide},
 	{layer: "posture check", root: unlocked,
 		probe: "13/exec from a thread, a fork, a vfork child", shows: `verdict exit`, posture: "Seccomp_filters"},
