@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 
@@ -18,8 +19,9 @@ import (
 // reader is the init's own reader of plans (native/src/decode.c), built with
 // the sanitizers: it tells what the init would do with a message.
 type reader struct {
-	to   io.Writer
-	from *bufio.Reader
+	to    io.Writer
+	from  *bufio.Reader
+	ended func() error // waits; the error is what it said
 }
 
 func startReader(tb testing.TB) *reader {
@@ -44,23 +46,29 @@ func startReader(tb testing.TB) *reader {
 	if err := cmd.Start(); err != nil {
 		tb.Fatal(err)
 	}
-	tb.Cleanup(func() {
+	ended := sync.OnceValue(func() error {
 		to.Close()
 		if err := cmd.Wait(); err != nil {
-			tb.Errorf("%v\n%s", err, told.String())
+			return fmt.Errorf("%w\n%s", err, told.String())
+		}
+		return nil
+	})
+	tb.Cleanup(func() {
+		if err := ended(); err != nil {
+			tb.Error(err)
 		}
 	})
-	return &reader{to, bufio.NewReader(from)}
+	return &reader{to, bufio.NewReader(from), ended}
 }
 
 func (r *reader) read(t *testing.T, message []byte) string {
 	frame := append(binary.NativeEndian.AppendUint32(nil, uint32(len(message))), message...)
 	if _, err := r.to.Write(frame); err != nil {
-		t.Fatalf("the init's reader: %v", err)
+		t.Fatalf("the init's reader: %v: %v", err, r.ended())
 	}
 	var size [4]byte
 	if _, err := io.ReadFull(r.from, size[:]); err != nil {
-		t.Fatalf("the init's reader: %v", err)
+		t.Fatalf("the init's reader: %v: %v", err, r.ended())
 	}
 	text := make([]byte, binary.NativeEndian.Uint32(size[:]))
 	if _, err := io.ReadFull(r.from, text); err != nil {
@@ -137,10 +145,10 @@ func model(message []byte) (string, error) {
 				say("tell p 0 0 -1\n")
 				result = 77
 			case doSend:
-				if kind[0] == pointer {
-					return "", errNotModelled // an address for a descriptor
+				if kind[0] == pointer || kind[1] == pointer {
+					return "", errNotModelled // an address for a descriptor or a letter
 				}
-				say("tell w 0 0 %d\n", max(int32(arg[0]), -1))
+				say("tell %s 0 0 %d\n", []byte{byte(arg[1])}, max(int32(arg[0]), -1))
 			case doPoke:
 				if kind[1] != pointer || size-uint64(arg[1]) < 4 {
 					result = -int64(syscall.EFAULT)
