@@ -3,6 +3,7 @@ package executor
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"maps"
 	"slices"
@@ -60,11 +61,14 @@ func (s *Session) Execute(ctx context.Context, r Request) (Result, error) {
 	}
 	lost = lost || stuck
 	s.execution++
-	run := s.newRun(r)
+	run, cell := s.newRun(r), s.cell
 	run.lostBefore = lost
 	run.start()
 	run.watch(ctx)
 	run.settle()
+	if fault := cell.Fault(); fault != nil && run.reply == nil {
+		return Result{}, fmt.Errorf("cannot tell how the execution ended: %w", fault)
+	}
 	s.ex.cfg.Trace.Mark("code ran")
 	result := run.result()
 	if err := s.bringOut(ctx, r, run, &result); err != nil {

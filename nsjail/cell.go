@@ -39,12 +39,12 @@ type Cell struct {
 	reply chan answer // the answer to it
 
 	mu     sync.Mutex
+	broken error               // why its init cannot be heard
 	exits  map[int32]chan Exit // by PID inside the cell
 	killed chan struct{}       // closed when all code is gone
 	rest   chan struct{}       // closed when the init has done what a REPL takes
 
 	ended     chan struct{} // closed when the init is gone
-	broken    error         // why it cannot be heard; before ended is closed
 	closeOnce sync.Once
 	closeErr  error
 }
@@ -97,7 +97,9 @@ func (c *Cell) listen() {
 		if err != nil {
 			if !errors.Is(err, io.EOF) && !errors.Is(err, os.ErrClosed) {
 				// It lives and cannot be heard: it is of no more use.
+				c.mu.Lock()
 				c.broken = err
+				c.mu.Unlock()
 				c.process.Kill()
 			}
 			return
@@ -211,8 +213,19 @@ func (c *Cell) Ended() <-chan struct{} { return c.ended }
 // Err is ErrClosed, with its cause where the host has one; only after Ended is
 // closed.
 func (c *Cell) Err() error {
+	if err := c.Fault(); err != nil {
+		return err
+	}
+	return ErrClosed
+}
+
+// Fault is why the host ended the cell by itself: it could not hear its init any
+// more. Nil when nothing of the kind has happened.
+func (c *Cell) Fault() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	if c.broken == nil {
-		return ErrClosed
+		return nil
 	}
 	return fmt.Errorf("cannot hear the cell's init: %w: %w", c.broken, ErrClosed)
 }

@@ -171,6 +171,9 @@ func (c *Cell) ForkREPL(ctx context.Context, plan *ForkPlan, ask func(fds ...int
 	closeAll(theirs[:])
 	inner, err := plan.hear(ctx, p.Control)
 	if err != nil {
+		if fault := c.Fault(); fault != nil {
+			err = hostStep("fork", fault) // what failed was to be forked into a dead cell
+		}
 		return nil, err
 	}
 	c.ask.Lock()

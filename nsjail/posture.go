@@ -57,6 +57,9 @@ func (c *Cell) CheckPosture(p *Process) error {
 		}
 		f.owner(repl, owner.hostID(initID))
 	}
+	if fault := c.Fault(); fault != nil {
+		return hostStep("posture", fault) // it was ended while it was looked at
+	}
 	if left := weakenPosture(f.list); len(left) > 0 {
 		return &PostureError{left}
 	}
