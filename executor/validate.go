@@ -90,7 +90,7 @@ func (e *Executor) startParser(ctx context.Context) (_ validator.Conn, err error
 		}
 	}()
 	conn := &parserCell{File: proc.Control, cell: cell, proc: proc}
-	if _, err := validator.NewPipe(conn).Facts(ctx, nil); err != nil {
+	if err := validator.NewPipe(conn).Ready(ctx); err != nil {
 		return nil, fmt.Errorf("the parser does not answer: %w", err)
 	}
 	if err := cell.CheckPosture(proc); err != nil {

@@ -25,9 +25,6 @@ go test -p 1 -timeout 20m ./tests/escape -forked -short
 step "a sample of the system calls that build and end a cell fails"
 make test-faults SHORT=1
 
-step "the Python package"
-bash tests/python.sh
-
 step "each layer, left out, is noticed"
 make -s test-mutation
 

@@ -55,6 +55,13 @@ func (p *Pipe) Facts(ctx context.Context, code []byte) (Facts, error) {
 	return p.ask(ctx, code, MaxDelay)
 }
 
+// Ready waits until a process that was just started answers; on a busy machine
+// that takes longer than any source may.
+func (p *Pipe) Ready(ctx context.Context) error {
+	_, err := p.ask(ctx, nil, startDelay)
+	return notTheCode(err)
+}
+
 // ask is Facts for a caller whose turn it is.
 func (p *Pipe) ask(ctx context.Context, code []byte, delay time.Duration) (Facts, error) {
 	switch {

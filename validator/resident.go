@@ -105,8 +105,8 @@ func (r *Resident) running(ctx context.Context) (pipe *Pipe, fresh bool, err err
 	}
 	// The empty source: so that a process which does not come up is an error of
 	// ours, and its start-up time is not taken from the first source.
-	if _, err := pipe.ask(ctx, nil, startDelay); err != nil {
-		return nil, false, fmt.Errorf("cannot start the parser: %w", notTheCode(err))
+	if err := pipe.Ready(ctx); err != nil {
+		return nil, false, fmt.Errorf("cannot start the parser: %w", err)
 	}
 	return pipe, true, nil
 }

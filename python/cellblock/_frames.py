@@ -83,6 +83,8 @@ def unpack(data, max_bytes):
         if sum(info.file_size for info in z.infolist()) > max_bytes:
             raise ValueError("more than %d bytes" % max_bytes)
         meta = json.loads(z.read("meta.json"))
+        if meta["rows"] > max_bytes:  # of an index that takes no room by itself
+            raise ValueError("more than %d rows" % max_bytes)
         values = [unpack_values(v, z) for v in meta["values"]]
         index = unpack_index(meta["index"], z)
         columns = unpack_index(meta["columns"], z)

@@ -27,8 +27,10 @@ from .errors import Unavailable
 _START_TIMEOUT = 600.0
 _STOP_TIMEOUT = 15.0
 # Of the caller's environment the service gets what says where things are.
-_ENVIRONMENT = ("PATH", "HOME", "USER", "LOGNAME", "TMPDIR", "LANG", "DBUS_SESSION_BUS_ADDRESS", "OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")
-_PREFIXES = ("CELLBLOCK_", "XDG_")
+_ENVIRONMENT = {
+    "PATH", "HOME", "USER", "LOGNAME", "TMPDIR", "LANG", "DBUS_SESSION_BUS_ADDRESS",
+    "CELLBLOCK_STATE_DIR", "CELLBLOCK_RUNTIME_DIR", "OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE",
+}  # fmt: skip
 # Tools that install packages: a root carries none, and code has no use for them.
 _INSTALLERS = {"pip", "setuptools", "wheel", "pkg-resources", "distribute", "virtualenv"}
 
@@ -107,15 +109,13 @@ class _Service:
             raise
 
     def _start(self, own: Own) -> None:
-        command = [binary(own.binary), "serve", "--socket", self.address.socket, "--lifeline"]
-        command += own.root_flags()
+        command = [binary(own.binary), "serve", "--lifeline", "--socket", self.address.socket]
+        command += ["--config", os.devnull, "--log-level", "warn", *own.root_flags()]
         for layer in own.without:
             command += ["--without", layer]
         if os.geteuid() != 0 and "cgroup" not in own.without:
             command = delegated_scope() + command
-        environment = {k: v for k, v in os.environ.items() if k in _ENVIRONMENT or k.startswith(_PREFIXES)}
-        for name in ("CELLBLOCK_URL", "CELLBLOCK_SOCKET", "CELLBLOCK_TOKEN", "CELLBLOCK_WITHOUT"):
-            environment.pop(name, None)  # they are about other services
+        environment = {k: v for k, v in os.environ.items() if k in _ENVIRONMENT or k.startswith("XDG_")}
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notice, open(self._log, "wb") as log:
             notice.bind(os.path.join(self.folder, "ready"))
             environment["NOTIFY_SOCKET"] = os.path.join(self.folder, "ready")
@@ -146,12 +146,15 @@ class _Service:
             try:
                 lines = notice.recv(4096).split(b"\n")
             except socket.timeout:
+                said = self._said()
                 self.stop()
-                raise Unavailable(f"{' '.join(command[:2])} was not ready after {_START_TIMEOUT:g} s: {self._said()}") from None
+                raise Unavailable(f"{' '.join(command[:2])} was not ready after {_START_TIMEOUT:g} s: {said}") from None
             if b"READY=1" in lines:
                 return
             if b"ENDED=1" in lines:
-                raise Unavailable(f"{' '.join(command[:2])} ended before it was ready: {self._said()}")
+                said = self._said()
+                self.stop()
+                raise Unavailable(f"{' '.join(command[:2])} ended before it was ready: {said}")
 
     def _said(self) -> str:
         with open(self._log, "rb") as f:

@@ -51,14 +51,20 @@ class AsyncClient:
         without: Optional[Sequence[str]] = None,
     ) -> None:
         self._place: Place = place(url, socket, token, ssl_context, binary, python, venv, packages, root, without)
+        self._opening: Optional[asyncio.Lock] = None
         self._transport: Optional[AsyncTransport] = None
 
     async def _open(self) -> AsyncTransport:
-        if self._transport is None or self._place.moved(self._transport.address):
-            # A service of one's own takes a moment to start, and a root longer.
-            address = await asyncio.get_running_loop().run_in_executor(None, self._place.address)
-            self._transport = AsyncTransport(address, self._place.token, self._place.context)
-        return self._transport
+        if self._opening is None:
+            self._opening = asyncio.Lock()  # of the loop that runs now
+        async with self._opening:
+            if self._transport is None or self._place.moved(self._transport.address):
+                # A service of one's own takes a moment to start, and a root longer.
+                if self._transport is not None:
+                    await self._transport.close()
+                address = await asyncio.get_running_loop().run_in_executor(None, self._place.address)
+                self._transport = AsyncTransport(address, self._place.token, self._place.context)
+            return self._transport
 
     async def close(self) -> None:
         """Close the connections. Sessions that are open stay open."""

@@ -69,7 +69,10 @@ class Client:
 
     def _open(self) -> Transport:
         with self._lock:
-            if self._transport is None or self._place.moved(self._transport.address):
+            if self._transport is not None and self._place.moved(self._transport.address):
+                self._transport.close()
+                self._transport = None
+            if self._transport is None:
                 self._transport = Transport(self._place.address(), self._place.token, self._place.context)
             return self._transport
 

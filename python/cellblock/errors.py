@@ -22,6 +22,7 @@ __all__ = [
     "InternalError",
     "InvalidRequest",
     "NotFound",
+    "SessionExpired",
     "SessionLost",
     "TimedOut",
     "TooLarge",
@@ -57,8 +58,12 @@ class NotFound(CellblockError, LookupError):
     """There is no such session or file, or it is somebody else's."""
 
 
-class SessionLost(NotFound):
-    """The session was there, and expired or was lost; its variables are gone."""
+class SessionExpired(NotFound):
+    """The session was not used for too long and was ended; nothing was run."""
+
+
+class SessionLost(CellblockError):
+    """The session ended under the call: how far its code got is not known."""
 
 
 class Busy(CellblockError):
@@ -104,7 +109,7 @@ _KINDS: Dict[str, Type[CellblockError]] = {
     "invalid": InvalidRequest,
     "not-found": NotFound,
     "lost": SessionLost,
-    "expired": SessionLost,
+    "expired": SessionExpired,
     "busy": Busy,
     "too-large": TooLarge,
     "exhausted": Exhausted,
@@ -122,7 +127,7 @@ _STATUSES: Dict[int, Type[CellblockError]] = {
     404: NotFound,
     408: TimedOut,
     409: Busy,
-    410: SessionLost,
+    410: SessionExpired,
     413: TooLarge,
     415: InvalidRequest,
     422: InvalidRequest,

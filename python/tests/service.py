@@ -16,15 +16,18 @@ from pathlib import Path
 
 from cellblock import Client
 
+BASE = getattr(sys, "_base_executable", sys.executable)  # not that of a virtual environment
 TOP = Path(__file__).resolve().parents[2]
 os.environ.setdefault("CELLBLOCK_BIN", str(TOP / "bin/cellblock"))
 for name in ("CELLBLOCK_URL", "CELLBLOCK_SOCKET", "CELLBLOCK_TOKEN"):
     os.environ.pop(name, None)
 
 HAS_PANDAS = all(importlib.util.find_spec(name) for name in ("numpy", "pandas", "matplotlib"))
-PACKAGES = ["numpy", "pandas", "matplotlib"] if HAS_PANDAS else []
+PANDAS = ("numpy", "pandas", "matplotlib")
+if os.environ.get("REQUIRE_ALL") == "1" and sys.prefix == "/usr" and not HAS_PANDAS:
+    raise AssertionError("REQUIRE_ALL=1, and pandas or matplotlib is not installed")
 
-_client = None
+_clients = {}
 
 
 def missing():
@@ -36,27 +39,27 @@ def missing():
     return ""
 
 
-def client():
-    """The client of the shared service, started at first use."""
-    global _client
-    if _client is None:
+def client(packages=()):
+    """The client of the shared service whose root has these packages, started at first use."""
+    if packages not in _clients:
         why = missing()
         if why and os.environ.get("REQUIRE_ALL") == "1":
             raise AssertionError(f"REQUIRE_ALL=1, and {why}")
         if why:
             raise unittest.SkipTest(why)
-        _client = Client(python=getattr(sys, "_base_executable", sys.executable), packages=PACKAGES)
-        atexit.register(_client.close)
-        os.environ["CELLBLOCK_SOCKET"] = _client.address[len("unix://") :]
-    return _client
+        _clients[packages] = Client(python=BASE, packages=packages)
+        atexit.register(_clients[packages].close)
+    return _clients[packages]
 
 
 class ServiceTest(unittest.TestCase):
     """A test with a service and a scratch directory."""
 
+    packages = ()  # of the root
+
     @classmethod
     def setUpClass(cls):
-        cls.client = client()
+        cls.client = client(cls.packages)
 
     def setUp(self):
         place = tempfile.TemporaryDirectory()

@@ -6,10 +6,10 @@ import unittest
 
 from cellblock import AsyncClient, InvalidRequest, NotFound, Unavailable
 
-from .service import HAS_PANDAS, ServiceTest
+from .service import HAS_PANDAS, PANDAS, ServiceTest
 
 
-class TestAsync(ServiceTest):
+class AsyncTest(ServiceTest):
     def run_with_client(self, test):
         async def main():
             async with AsyncClient(self.client.address) as client:
@@ -17,6 +17,8 @@ class TestAsync(ServiceTest):
 
         asyncio.run(main())
 
+
+class TestAsync(AsyncTest):
     def test_execute(self):
         async def test(client):
             result = await client.execute("print(open('in.txt').read())", input_files={"in.txt": b"given"})
@@ -93,7 +95,11 @@ class TestAsync(ServiceTest):
 
         asyncio.run(test())
 
-    @unittest.skipUnless(HAS_PANDAS, "this Python has no pandas")
+
+@unittest.skipUnless(HAS_PANDAS, "this Python has no pandas")
+class TestAsyncDataFrames(AsyncTest):
+    packages = PANDAS
+
     def test_dataframes(self):
         import pandas
 

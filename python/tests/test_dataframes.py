@@ -7,7 +7,7 @@ import zipfile
 
 from cellblock import CodeFailed, InvalidRequest
 
-from .service import HAS_PANDAS, ServiceTest
+from .service import HAS_PANDAS, PANDAS, ServiceTest
 
 if HAS_PANDAS:
     import numpy as np
@@ -18,6 +18,8 @@ if HAS_PANDAS:
 
 @unittest.skipUnless(HAS_PANDAS, "this Python has no pandas")
 class TestDataFrames(ServiceTest):
+    packages = PANDAS
+
     def frames(self):
         plain = pd.DataFrame(
             {

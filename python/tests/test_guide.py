@@ -5,13 +5,14 @@ into which `python -m cellblock dropin` wrote the package.
 """
 
 import os
+import re
 import subprocess
 import sys
 import unittest
 
 from cellblock import dropin
 
-from .service import HAS_PANDAS, TOP, ServiceTest
+from .service import HAS_PANDAS, PANDAS, TOP, ServiceTest
 
 IMPORTS = """
 from backend.tools.python_coder.executor import CodeExecutor
@@ -160,7 +161,7 @@ for code in ("df = pd.DataFrame({'A': [1, 2]}); print(df.shape, np.arange(3).sum
 """
 
 
-class TestGuide(ServiceTest):
+class GuideTest(ServiceTest):
     def setUp(self):
         super().setUp()
         dropin.write(self.place)
@@ -171,11 +172,29 @@ class TestGuide(ServiceTest):
 
     def program(self, text):
         text = f"DATA = {str(self.data)!r}\n" + text
-        env = {**os.environ, "PYTHONPATH": os.pathsep.join([str(self.place), str(TOP / "python")]), "PYTHONIOENCODING": "utf-8"}
+        env = {
+            **os.environ,
+            "CELLBLOCK_URL": self.client.address,
+            "PYTHONPATH": os.pathsep.join([str(self.place), str(TOP / "python")]),
+            "PYTHONIOENCODING": "utf-8",
+        }
         done = subprocess.run([sys.executable, "-c", text], cwd=self.place, env=env, capture_output=True, text=True, encoding="utf-8")
         self.assertEqual((done.returncode, done.stderr), (0, ""))
         return done.stdout
 
+
+class TestReadme(GuideTest):
+    def test_every_example_runs(self):
+        text = (TOP / "python/README.md").read_text(encoding="utf-8")
+        blocks = re.findall("```python\n(.*?)```", text, re.S)
+        self.assertEqual(len(blocks), 4)
+        self.assertEqual(
+            self.program("".join(blocks)),
+            "Hello\n\n42\n\n0\n1\n2\nok\nb'SOME TEXT'\n2\n",
+        )
+
+
+class TestGuide(GuideTest):
     def test_imports(self):
         self.assertEqual(self.program(IMPORTS), "True\n")
 
@@ -185,23 +204,6 @@ class TestGuide(ServiceTest):
 
     def test_basic_execution(self):
         self.assertEqual(self.program(BASIC), "Hello\n\n")
-
-    @unittest.skipUnless(HAS_PANDAS, "this Python has no pandas")
-    def test_file_input_with_pandas(self):
-        self.assertEqual(
-            self.program(FILE_INPUT),
-            "  name  value\n0    x      1\n1    y      2\n None "
-            "{'type': 'pandas.core.frame.DataFrame', 'shape': [2, 2], 'columns': ['name', 'value']}\n",
-        )
-
-    @unittest.skipUnless(HAS_PANDAS, "this Python has no pandas")
-    def test_libraries_are_there(self):
-        for fresh in ("False", "True"):
-            with self.subTest(fresh=fresh):
-                self.assertEqual(
-                    self.program(PRELOADED.replace("FRESH", fresh)).lower(),
-                    "(2, 1) 3 agg\n none ['df']\ntrue\n none %s\n" % ("['df']" if fresh == "False" else "[]"),
-                )
 
     def test_validation(self):
         self.assertEqual(self.program(VALIDATION), "Validation failed: ['Blocked import detected: subprocess']\n2\n\n")
@@ -223,6 +225,26 @@ class TestGuide(ServiceTest):
 
     def test_utils(self):
         self.assertEqual(self.program(UTILS), "File exists\n1.5 KB utf-8\n")
+
+
+@unittest.skipUnless(HAS_PANDAS, "this Python has no pandas")
+class TestGuideWithPandas(GuideTest):
+    packages = PANDAS
+
+    def test_file_input_with_pandas(self):
+        self.assertEqual(
+            self.program(FILE_INPUT),
+            "  name  value\n0    x      1\n1    y      2\n None "
+            "{'type': 'pandas.core.frame.DataFrame', 'shape': [2, 2], 'columns': ['name', 'value']}\n",
+        )
+
+    def test_libraries_are_there(self):
+        for fresh in ("False", "True"):
+            with self.subTest(fresh=fresh):
+                self.assertEqual(
+                    self.program(PRELOADED.replace("FRESH", fresh)).lower(),
+                    "(2, 1) 3 agg\n none ['df']\ntrue\n none %s\n" % ("['df']" if fresh == "False" else "[]"),
+                )
 
 
 if __name__ == "__main__":

@@ -9,9 +9,7 @@ import time
 import unittest
 from pathlib import Path
 
-from .service import TOP, ServiceTest
-
-BASE = getattr(sys, "_base_executable", sys.executable)
+from .service import BASE, TOP, ServiceTest
 
 
 class TestOwnService(ServiceTest):
@@ -31,7 +29,10 @@ class TestOwnService(ServiceTest):
 
     def gone(self, pid):
         """Wait for the end of a process that is not a child of this one."""
-        fd = os.open(f"/proc/{pid}", os.O_RDONLY)
+        try:
+            fd = os.open(f"/proc/{pid}", os.O_RDONLY)
+        except FileNotFoundError:
+            return
         try:
             deadline = time.monotonic() + 20
             while True:
@@ -120,7 +121,10 @@ class TestOwnService(ServiceTest):
             own.mkdir()
             os.chown(own, 65534, 65534)
             # The tree of a developer may be closed to others.
-            subprocess.run(["cp", "-r", str(TOP / "python/cellblock"), os.environ["CELLBLOCK_BIN"], home], check=True)
+            binaries = [os.environ["CELLBLOCK_BIN"], os.environ["CELLBLOCK_BIN"] + "-service"]
+            Path(home, "bin").mkdir()
+            subprocess.run(["cp", *binaries, str(Path(home, "bin"))], check=True)
+            subprocess.run(["cp", "-r", str(TOP / "python/cellblock"), home], check=True)
             code = (
                 "import os; os.setgroups([]); os.setgid(65534); os.setuid(65534)\n"
                 "from cellblock import CodeExecutor\n"
@@ -128,7 +132,7 @@ class TestOwnService(ServiceTest):
                 "ex = CodeExecutor(python='/usr/bin/python3', packages=[], without=['cgroup'])\n"
                 "print(ex.execute('import os; print(6 * 7)')['output'])\n"
             )
-            binary = Path(home, os.path.basename(os.environ["CELLBLOCK_BIN"]))
+            binary = Path(home, "bin", os.path.basename(os.environ["CELLBLOCK_BIN"]))
             env = {"PATH": "/usr/bin:/bin", "HOME": str(own), "PYTHONPATH": home, "CELLBLOCK_BIN": str(binary), "TMPDIR": str(own)}
             done = subprocess.run(["/usr/bin/python3", "-c", code], env=env, cwd=own, capture_output=True, text=True)
             refused, _, output = done.stdout.partition("\n")

@@ -1,0 +1,95 @@
+// Package python runs the tests of the Python package, which are in
+// python/tests, on every CPython from 3.9 to 3.13 that is here, against real
+// services.
+package python
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/cellblock/cellblock/internal/testkit"
+)
+
+// most are the tests that every Python runs. Those that start services of their
+// own again and again are for one of them.
+var most = []string{
+	"tests.test_validator", "tests.test_folder", "tests.test_old_parts",
+	"tests.test_client", "tests.test_aio", "tests.test_executor", "tests.test_guide",
+}
+
+func TestEveryPython(t *testing.T) {
+	testkit.Require(t, testkit.Root, testkit.MemoryController, testkit.UserNamespaces, testkit.Python("3.9"))
+	bin := program(t)
+	for i, python := range pythons(t) {
+		if i > 0 && testing.Short() {
+			break
+		}
+		t.Run(strings.ReplaceAll(strings.Trim(python, "/"), "/", "_"), func(t *testing.T) {
+			tests := append([]string{"-b"}, most...)
+			if i == 0 {
+				tests = []string{"discover", "-b", "-t", ".", "tests"}
+			}
+			run(t, bin, python, append([]string{"-W", "error::ResourceWarning", "-m", "unittest"}, tests...)...)
+		})
+	}
+}
+
+// Every exported name has a type that mypy can follow.
+func TestTypes(t *testing.T) {
+	testkit.Require(t, testkit.Tool("mypy"))
+	run(t, "", "mypy", "--cache-dir="+t.TempDir())
+}
+
+func run(t *testing.T, bin, name string, args ...string) {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), name, args...)
+	cmd.Dir = "../../python"
+	cmd.WaitDelay = 10 * time.Second
+	cmd.Env = append(os.Environ(), "CELLBLOCK_BIN="+bin, "PYTHONDONTWRITEBYTECODE=1")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("%s %s: %v\n%s", name, strings.Join(args, " "), err, out)
+	}
+}
+
+// program builds cellblock and the service beside it, or takes those that
+// CELLBLOCK_BIN names.
+func program(t *testing.T) string {
+	t.Helper()
+	if bin := os.Getenv("CELLBLOCK_BIN"); bin != "" {
+		return bin
+	}
+	dir := t.TempDir()
+	for _, name := range []string{"cellblock", "cellblock-service"} {
+		build := exec.CommandContext(t.Context(), "go", "build", "-trimpath", "-o", dir+"/", "../../cmd/"+name)
+		build.Env = append(os.Environ(), "CGO_ENABLED=0")
+		if out, err := build.CombinedOutput(); err != nil {
+			t.Fatalf("cannot build %s: %v\n%s", name, err, out)
+		}
+	}
+	return filepath.Join(dir, "cellblock")
+}
+
+// pythons are the CPythons here, the system's own first.
+func pythons(t *testing.T) []string {
+	t.Helper()
+	paths := []string{testkit.PythonPath}
+	if home, err := os.UserHomeDir(); err == nil {
+		more, _ := filepath.Glob(filepath.Join(home, ".pyenv/versions/3.*/bin/python3"))
+		paths = append(paths, more...)
+	}
+	var found []string
+	for _, path := range paths {
+		supported := exec.CommandContext(t.Context(), path, "-I", "-S", "-c", "import sys; sys.exit(not (3, 9) <= sys.version_info[:2] <= (3, 13))")
+		if supported.Run() == nil {
+			found = append(found, path)
+		}
+	}
+	if len(found) == 0 {
+		t.Skip("no CPython 3.9 to 3.13 here")
+	}
+	return found
+}
