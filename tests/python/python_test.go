@@ -14,11 +14,11 @@ import (
 	"github.com/cellblock/cellblock/internal/testkit"
 )
 
-// most are the tests that every Python runs. Those that start services of their
-// own again and again are for one of them.
+// most are the tests that every Python runs. Those that start a service or a
+// program of their own again and again are for the first.
 var most = []string{
 	"tests.test_validator", "tests.test_folder", "tests.test_old_parts",
-	"tests.test_client", "tests.test_aio", "tests.test_executor", "tests.test_guide",
+	"tests.test_client", "tests.test_aio", "tests.test_executor",
 }
 
 func TestEveryPython(t *testing.T) {
