@@ -51,6 +51,7 @@ class PersistentREPL:
         self._id, self._shared = session_id, shared
         self._lock = threading.Lock()
         self._session: Optional[Session] = None
+        self._executions = 0
         self._folder = Folder(self.execution_dir)
 
     def start(self) -> bool:
@@ -93,13 +94,16 @@ class PersistentREPL:
         state = result.setdefault("session", {})
         state["lost"] = state.get("lost", False) or lost
         if not self._shared:
-            state["id"] = self._id or ""
+            # The caller's own id, and count: what loads libraries is not the caller's.
+            self._executions += 1
+            state["id"], state["execution"] = self._id or "", self._executions
         return result
 
     def _ready(self) -> Session:
         if self._session is None:
             self.execution_dir.mkdir(parents=True, exist_ok=True)
             self._folder.forget()
+            self._executions = 0
             self._session = self._make()
         return self._session
 

@@ -53,7 +53,7 @@ class TestCodeExecutor(ExecutorTest):
         old.execute("x = 1", session_id="s")
         result = old.execute("x", session_id="s")
         self.assertIn("NameError", result["error"])
-        self.assertEqual(result["session"]["id"], "s")
+        self.assertEqual(result["session"], {"id": "s", "execution": 2, "lost": False})
 
     def test_ids_belong_to_the_executor(self):
         one, other = self.executor(), self.executor(execution_base_dir=self.place / "other")
