@@ -47,6 +47,9 @@ func (r Request) check() error {
 	if r.Validate && r.Module != "" {
 		return &InvalidError{"module", r.Module, "the validator looks at source, and a module is found only inside the cell"}
 	}
+	if r.FigureFormat != "" && r.FigureFormat != "png" && r.FigureFormat != "svg" {
+		return &InvalidError{"figure format", r.FigureFormat, "png or svg"}
+	}
 	if r.Timeout < 0 {
 		return &InvalidError{"timeout", r.Timeout.String(), "it must not be negative"}
 	}

@@ -18,6 +18,7 @@ func (x *run) result() Result {
 		ExecutionTime: x.took.Seconds(),
 		Namespace:     map[string]Variable{},
 		CreatedFiles:  []string{},
+		Results:       []Bundle{},
 		Files:         []FileChange{},
 		Output:        text(string(x.out.kept)),
 		Stderr:        text(string(x.err.kept)),
@@ -33,6 +34,9 @@ func (x *run) result() Result {
 	}
 	if x.reply != nil {
 		r.Value = x.reply.Value
+		if !x.r.NoResults {
+			r.Results, r.Truncated.Results = bundles(x.reply), x.reply.LeftOut
+		}
 		for name, v := range x.reply.Namespace {
 			r.Namespace[name] = Variable(v)
 		}

@@ -44,6 +44,13 @@ type Request struct {
 	// Script means that Code is a whole program, run as `python FILE` would:
 	// the value of a last expression is not wanted.
 	Script bool
+	// NoResults wants no rich results: display() prints text, and figures of
+	// matplotlib stay open.
+	NoResults bool
+	// EchoDisplay makes display() print its text as well.
+	EchoDisplay bool
+	// FigureFormat is "png" (or "") or "svg", for figures of matplotlib.
+	FigureFormat string
 	// Validate refuses code in which the validator finds an issue.
 	Validate bool
 	// Collect, when set, is a directory on the host that gets the files that
@@ -91,8 +98,11 @@ type Result struct {
 	Namespace     map[string]Variable `json:"namespace"`
 	CreatedFiles  []string            `json:"created_files"`
 
-	Stderr    string        `json:"stderr"`
-	Value     *string       `json:"value"` // repr of a last expression
+	Stderr string  `json:"stderr"`
+	Value  *string `json:"value"` // repr of a last expression
+	// Results is what code has shown, in order: display(), figures, and the
+	// value of the last expression. Like Value it is what the cell says.
+	Results   []Bundle      `json:"results"`
 	Exception *Exception    `json:"exception"`
 	Verdict   Verdict       `json:"verdict"`
 	Signal    string        `json:"signal,omitempty"` // e.g. "SIGSEGV"
@@ -130,6 +140,9 @@ type Truncated struct {
 	Output bool `json:"output"`
 	Stderr bool `json:"stderr"`
 	Files  bool `json:"files"`
+	// Results says that a result, or a form of one, was left out: too large,
+	// or one of more than 64.
+	Results bool `json:"results"`
 }
 
 // FileChange is a file of the workspace that an execution touched.

@@ -30,6 +30,7 @@ func Support() (map[string][]byte, error) {
 	}
 	return map[string][]byte{
 		"/cellblock/repl.py":  repl.Source,
+		"/cellblock/show.py":  repl.ShowSource,
 		"/cellblock/facts.py": validator.FactsSource,
 		lockPath:              lock,
 		"/cellblock/fork.so":  fork,

@@ -162,7 +162,8 @@ func (x *run) start() {
 	x.request = repl.Request{
 		Code: x.r.Code, Filename: x.name, Module: x.r.Module, Argv: x.r.Argv, Stdin: x.r.Stdin,
 		Script: x.r.Script, Fresh: x.r.FreshNamespace, Finish: x.r.Finish,
-		Save: s.folder != nil && x.r.Filename == "" && x.r.Module == "",
+		Save:    s.folder != nil && x.r.Filename == "" && x.r.Module == "",
+		Results: !x.r.NoResults, Echo: x.r.EchoDisplay, SVG: x.r.FigureFormat == "svg",
 	}
 	if x.r.StdinReader != nil {
 		x.request.LiveStdin = true

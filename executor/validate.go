@@ -31,7 +31,7 @@ func (e *Executor) refuse(ctx context.Context, r Request) ([]Issue, error) {
 
 // refused is the Result of a request that the validator stopped.
 func (s *Session) refused(issues []Issue) Result {
-	r := Result{Namespace: map[string]Variable{}, CreatedFiles: []string{}, Files: []FileChange{}, Verdict: VerdictRefused, ReturnCode: -1, Issues: issues}
+	r := Result{Namespace: map[string]Variable{}, CreatedFiles: []string{}, Results: []Bundle{}, Files: []FileChange{}, Verdict: VerdictRefused, ReturnCode: -1, Issues: issues}
 	r.Session = SessionResult{ID: s.options.ID, Execution: s.execution}
 	message := "Refused by the validator"
 	for i, issue := range issues {

@@ -166,7 +166,7 @@ func (t *conversation) onPipe() error {
 // code asked to leave.
 func (t *conversation) say(ctx context.Context, cancel context.CancelCauseFunc, code string) (end bool, err error) {
 	r := t.request
-	r.Code = code
+	r.Code, r.NoResults = code, true
 	r.Stdout, r.Stderr = passOn(t.app.Out, t.bar, cancel), passOn(t.app.Err, t.bar, cancel)
 	result, err := t.session.Execute(ctx, r)
 	t.bar.finish()

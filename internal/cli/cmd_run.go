@@ -38,7 +38,7 @@ type runCommand struct {
 	code                          []string
 	module                        string
 	stdin, json, validate, timing bool
-	result                        string
+	result, figures               string
 }
 
 func newRun(a *app) *cobra.Command {
@@ -70,6 +70,7 @@ func (c *runCommand) addFlags(fs *pflag.FlagSet) {
 	c.addHost(fs)
 	fs.BoolVar(&c.validate, "validate", false, "refuse a program in which the validator finds an issue (a lint, not the boundary)")
 	fs.BoolVar(&c.json, "json", false, "print one result a line, as JSON, instead of the program's output")
+	fs.StringVar(&c.figures, "figures", "png", "the `FORMAT` of matplotlib's figures in results and --out: png or svg")
 	fs.StringVar(&c.result, "result", "", "write the results to `FILE` as well, as JSON, one a line")
 	fs.Var(sizeValue{&c.keep, 0}, "max-output", "keep at most `SIZE` of each output stream in a result; what is passed through is not cut")
 	fs.BoolVar(&c.timing, "trace", false, "print to standard error where the time went")
@@ -110,6 +111,12 @@ func (c *runCommand) run(args []string) error {
 // requests makes the executions of one command line.
 func (c *runCommand) requests(args []string) ([]executor.Request, error) {
 	base := executor.Request{Validate: c.validate}
+	// What is only passed through has no place for results but --out's pictures.
+	base.NoResults = !c.json && c.result == "" && c.out == ""
+	base.EchoDisplay = !c.json
+	if base.FigureFormat = c.figures; c.figures != "png" && c.figures != "svg" {
+		return nil, usagef("--figures: %q is neither png nor svg", c.figures)
+	}
 	var err error
 	if base.InputFiles, err = c.inputFiles(); err != nil {
 		return nil, err

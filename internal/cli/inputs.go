@@ -22,7 +22,7 @@ type fileFlags struct {
 func (f *fileFlags) addFiles(fs *pflag.FlagSet) {
 	fs.StringArrayVar(&f.files, "file", nil, "copy the file `HOST[:NAME]` into the workspace; may be repeated")
 	fs.StringArrayVar(&f.dirs, "dir", nil, "copy the directory `HOST[:NAME][:ro]` into the workspace, read-only with :ro; may be repeated")
-	fs.StringVar(&f.out, "out", "", "copy the files that the program made or changed into `DIR`")
+	fs.StringVar(&f.out, "out", "", "copy the files that the program made or changed into `DIR`, and the figures that it showed")
 }
 
 // inputFiles are the --file flags: paths on the host and names in the workspace.

@@ -49,6 +49,17 @@ func (a *app) execute(cfg executor.Config, requests []executor.Request, sink *re
 		if err := sink.write(result); err != nil {
 			return status, err
 		}
+		if r.Collect != "" {
+			paths, err := savePictures(r.Collect, result.Results)
+			if err != nil {
+				return status, err
+			}
+			for _, path := range paths {
+				if !sink.json {
+					fmt.Fprintf(a.Err, "cellblock: saved %s\n", OneLine(path))
+				}
+			}
+		}
 		if !sink.json {
 			a.explain(r, result, i+1 < len(requests))
 		}

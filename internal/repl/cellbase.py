@@ -10,7 +10,7 @@ builtins, streams, handlers and modules, so whatever is needed afterwards is kep
 
 The program is one file in the cell. Here it is four, joined by program.go in this order: cellbase.py (what
 all need, the channel, the streams), celldescribe.py (source text, the namespace), cellreport.py
-(exceptions), cellrepl.py (an execution, and the loop).
+(exceptions), cellrepl.py (an execution, and the loop). A second file, cellshow.py, is read when it is needed.
 """
 import sys
 import posix
@@ -55,7 +55,7 @@ type_mro = type.__dict__['__mro__'].__get__
 CONTROL = 3
 # Operations and flags of a request, as in wire.go.
 EXEC, COMPLETE, CHECK, LIMIT, TEMPLATE = 1, 2, 3, 4, 5
-SCRIPT, FRESH, PRELOAD, FINISH, SHOW, SAVE, QUIET, STDIN_DATA, STDIN_LIVE = (1 << i for i in range(9))
+SCRIPT, FRESH, PRELOAD, FINISH, SHOW, SAVE, QUIET, STDIN_DATA, STDIN_LIVE, RICH, ECHO, SVG = (1 << i for i in range(12))
 # Bounds of what a reply holds, in characters; wire.go allows for six bytes each.
 MAX_TEXT, MAX_MESSAGE, MAX_NAMESPACE, MAX_VARIABLES, MAX_VALUE, MAX_NAMES = 65536, 8192, 65536, 500, 100, 200
 MAX_SOURCES = 4 << 20  # bytes of earlier source kept for tracebacks

@@ -81,11 +81,36 @@ def find_by_looking(module):
     module.find_library = find_library
 
 
+def take_show(module):
+    """Makes pyplot.show show: the figures become results of the execution, where it is to have any."""
+    real = module.show
+
+    def show(*args, **kwargs):
+        if results is None:
+            return real(*args, **kwargs)
+        load_show()
+        show_figures()
+    show.__doc__ = real.__doc__
+    module.show = show
+
+
+def take_display(module):
+    if hasattr(module, 'display'):
+        module.display = display
+
+
 # What is done to a module when something imports it, so that nobody pays for it before.
 after_import = {
     'linecache': lambda module: publish(module, sources),
     'multiprocessing.resource_tracker': skip_tracker,
     'ctypes.util': find_by_looking,
+    'matplotlib.pyplot': take_show,
+    'IPython': take_display,
+    'IPython.core': take_display,
+    'IPython.core.getipython': take_display,
+    'IPython.core.display': take_display,
+    'IPython.core.display_functions': take_display,
+    'IPython.display': take_display,
 }
 
 
@@ -93,6 +118,9 @@ def find_spec(name, path=None, target=None):
     if name not in after_import:
         return None
     spec = importer.PathFinder.find_spec(name, path)
+    if spec is None and name[:7] == 'IPython':
+        load_show()
+        return ipython_spec(name)
     if spec is not None:
         loader = spec.loader
 

@@ -75,6 +75,59 @@ def run(body, tail):
         return eval(tail, namespace)
 
 
+# --- Rich results. What makes them is loaded when it is first needed: most code shows nothing of the kind.
+
+results = None     # of this execution, as JSON; None when none are wanted
+results_flags = 0  # of this execution
+left_out = False   # something was too large
+show_loaded = False
+PLAIN = {int, float, bool, str, bytes, list, tuple, dict, set, frozenset, complex, range, Function, Builtin, type}
+METHODS = ['_repr_%s_' % n for n in ('html', 'mimebundle', 'png', 'svg', 'markdown', 'latex', 'jpeg', 'json', 'pdf')]
+
+
+def load_show():
+    global show_loaded
+    if not show_loaded:
+        fd = posix.open(show_path, posix.O_RDONLY | posix.O_CLOEXEC)
+        try:
+            data = b''.join(iter(lambda: read(fd, 1 << 16), b''))
+        finally:
+            close(fd)
+        exec(load('marshal').loads(data[16:]), globals())
+        show_loaded = True
+
+
+def display(*objects, **options):
+    """Shows objects in all forms that they have: HTML, pictures, text. See IPython.display.display."""
+    load_show()
+    return display_now(*objects, **options)
+
+
+def is_rich(cls):
+    for name in METHODS:
+        if getattr(cls, name, None) is not None:
+            return True
+    return any(type_qualname(c) == 'Figure' for c in type_mro(cls))
+
+
+def begin_results(flags):
+    global results, results_flags, left_out, shown_bytes
+    results, results_flags, left_out, shown_bytes = ([] if flags & RICH else None), flags, False, 0
+
+
+def end_results(error):
+    """Shows the figures that are open, and returns the error that the execution ends with."""
+    if not in_child and 'matplotlib.pyplot' in modules and not isinstance(error, (KeyboardInterrupt, MemoryError)):
+        try:
+            load_show()
+            show_figures()
+        except KeyboardInterrupt as e:
+            return error if error is not None else e
+        except BaseException as e:
+            complain('showing the figures', e)
+    return error
+
+
 def execute(flags, source, filename, module, argv, env, stdin_data):
     global executions, namespace
     # Before anything else, because the code of the last execution may have left them in any state.
@@ -100,9 +153,10 @@ def execute(flags, source, filename, module, argv, env, stdin_data):
             namespace['__loader__'] = importer.SourceFileLoader('__main__', path)
         if flags & SAVE:
             save(path, source)
+    begin_results(flags)
     namespace.pop('__warningregistry__', None)  # "once per location" means once per execution
 
-    error = text = None
+    error = text = before = None
     compiled = False
     try:
         if module:
@@ -116,6 +170,11 @@ def execute(flags, source, filename, module, argv, env, stdin_data):
             body = tail = None
             if value is not None:
                 text = cut(str.__str__(repr(value)), MAX_TEXT)
+                if results is not None:
+                    before = len(results)
+                    if type(value) not in PLAIN and is_rich(type(value)):
+                        load_show()
+                        show_value(value)
                 value = None
     except BaseException as e:
         error = e
@@ -126,6 +185,8 @@ def execute(flags, source, filename, module, argv, env, stdin_data):
         settrace(None)
     if getrecursionlimit() < 500:
         setrecursionlimit(1000)
+    if results is not None:
+        error = end_results(error)
     if error is not None:
         reply = report(error, compiled, filename, flags)
         error = None
@@ -135,6 +196,10 @@ def execute(flags, source, filename, module, argv, env, stdin_data):
         reply = '{"status":"ok"'
         if text is not None:
             reply += ',"value":' + quote(text)
+    if results:
+        if before is not None and not (before < len(results) and results[before][:15] == '{"kind":"value"'):
+            results.insert(before, '{"kind":"value"}')  # its place
+        reply += ',"results":[' + ','.join(results) + (']' if not left_out else '],"left_out":true')
     if flags & PRELOAD:
         hidden.update(namespace)
     if not flags & QUIET:
@@ -304,10 +369,10 @@ def ignore_signals():
 
 def after_fork():
     """A child must not speak for the REPL."""
-    global in_child
+    global in_child, results
     if forks is not None:
         return  # it is to be one
-    in_child = True
+    in_child, results = True, None
     try:
         close(CONTROL)
     except OSError:
@@ -381,10 +446,12 @@ sys.path.insert(0, posix.getcwd())
 for i in range(1, len(sys.argv) - 1):
     if sys.argv[i] == '--path':
         sys.path.append(sys.argv[i + 1])
+show_path = sys.argv[0][:sys.argv[0].rfind('/') + 1] + 'show.pyc'
 sys.argv = ['']
 sys.meta_path.insert(0, finder)
 for i in ('exit', 'quit', 'help', 'copyright', 'credits', 'license'):
     setattr(builtins, i, Lazy(i))
+builtins.display = display
 posix.register_at_fork(after_in_child=after_fork)
 stdin, stdout, stderr = sys.stdin, sys.stdout, sys.stderr
 stdin_kind = 'empty'

@@ -18,6 +18,12 @@ var (
 	main []byte
 )
 
+// ShowSource makes the REPL's rich results. The REPL reads it, compiled, when
+// code first shows one, from the file show.pyc beside its own.
+//
+//go:embed cellshow.py
+var ShowSource []byte
+
 // Source is the program that runs in the cell. It runs unchanged on CPython
 // 3.9 to 3.13 and is installed, compiled, at ProgramPath.
 var Source = bytes.Join([][]byte{base, describe, report, main}, []byte("\n\n"))

@@ -31,7 +31,7 @@ var (
 func TestMain(m *testing.M) {
 	code := m.Run()
 	if len(found) > 0 {
-		os.RemoveAll(filepath.Dir(found[0].program))
+		os.RemoveAll(filepath.Dir(filepath.Dir(found[0].program)))
 	}
 	os.Exit(code)
 }
@@ -58,6 +58,10 @@ func findPythons() ([]python, error) {
 	if err := os.WriteFile(source, Source, 0o644); err != nil {
 		return nil, err
 	}
+	show := filepath.Join(dir, "cellshow.py")
+	if err := os.WriteFile(show, ShowSource, 0o644); err != nil {
+		return nil, err
+	}
 	paths := []string{"/usr/bin/python3"}
 	if home, err := os.UserHomeDir(); err == nil {
 		more, _ := filepath.Glob(filepath.Join(home, ".pyenv/versions/3.*/bin/python3"))
@@ -73,9 +77,9 @@ func findPythons() ([]python, error) {
 			continue
 		}
 		have[minor(version)] = true
-		p := python{path: path, version: version, program: filepath.Join(dir, "repl-"+version+".pyc")}
-		compile := "import py_compile, sys; py_compile.compile(sys.argv[1], sys.argv[2], dfile='/cellblock/repl.py', doraise=True)"
-		if out, err := exec.Command(path, "-I", "-S", "-c", compile, source, p.program).CombinedOutput(); err != nil {
+		p := python{path: path, version: version, program: filepath.Join(dir, version, "repl.pyc")}
+		compile := "import py_compile, sys; a = sys.argv\nfor i in 1, 3: py_compile.compile(a[i], a[i + 1], dfile='/cellblock/repl.py', doraise=True)"
+		if out, err := exec.Command(path, "-I", "-S", "-c", compile, source, p.program, show, filepath.Join(dir, version, "show.pyc")).CombinedOutput(); err != nil {
 			return nil, fmt.Errorf("cannot compile the program for %s: %w\n%s", version, err, out)
 		}
 		list = append(list, p)

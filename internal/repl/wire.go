@@ -26,8 +26,8 @@ const (
 	// MaxRequest bounds a request, in bytes.
 	MaxRequest = 16 << 20
 	// MaxReply bounds a reply, in bytes: six for each character that
-	// cellrepl.py allows in its texts, and some room.
-	MaxReply = 2 << 20
+	// cellrepl.py allows in its texts, some room, and rich results.
+	MaxReply = 2<<20 + maxResultBytes
 	// maxValues and maxDepth bound the JSON of a reply, whose values cost the
 	// host many times their size.
 	maxValues = 1 << 16
@@ -54,6 +54,9 @@ const (
 	flagQuiet
 	flagStdinData
 	flagStdinLive
+	flagRich
+	flagEcho
+	flagSVG
 )
 
 // Request is one execution.
@@ -91,6 +94,13 @@ type Request struct {
 	Save bool
 	// NoNamespace leaves the summary of the variables out.
 	NoNamespace bool
+	// Results collects rich results. Without it display() prints, and figures
+	// stay open.
+	Results bool
+	// Echo makes display() print as well.
+	Echo bool
+	// SVG wants figures as SVG and not as PNG.
+	SVG bool
 }
 
 // Status is how an execution ended, by what the cell says.
@@ -113,6 +123,8 @@ type Reply struct {
 	Value     *string    // repr of a last expression that was not None
 	Exception *Exception // with any status but ok; with StatusExit it has no traceback
 	Namespace map[string]Variable
+	Results   []Bundle // in the order in which they were shown
+	LeftOut   bool     // a result, or a form of one, was too large or one too many
 }
 
 // Exception is what the code raised.
@@ -166,6 +178,9 @@ func encodeRequest(seq uint64, r Request) ([]byte, error) {
 		{r.NoNamespace, flagQuiet},
 		{r.Stdin != nil, flagStdinData},
 		{r.LiveStdin, flagStdinLive},
+		{r.Results, flagRich},
+		{r.Echo, flagEcho},
+		{r.SVG, flagSVG},
 	} {
 		if f.set {
 			flags |= f.flag
@@ -230,6 +245,8 @@ type claims struct {
 	Value     *string             `json:"value"`
 	Exception *Exception          `json:"exception"`
 	Namespace map[string]Variable `json:"namespace"`
+	Results   []Bundle            `json:"results"`
+	LeftOut   bool                `json:"left_out"`
 	Names     []string            `json:"names"`
 	State     string              `json:"state"`
 	Hello
@@ -238,7 +255,7 @@ type claims struct {
 // decodeClaims reads the JSON of a reply. Invalid UTF-8 and lone surrogates
 // become U+FFFD.
 func decodeClaims(data []byte) (claims, error) {
-	if err := checkBounds(data); err != nil {
+	if err := checkBounds(data, maxValues, maxDepth); err != nil {
 		return claims{}, err
 	}
 	var c claims
@@ -250,7 +267,7 @@ func decodeClaims(data []byte) (claims, error) {
 
 // reply turns claims about an execution into a Reply.
 func (c claims) reply() (Reply, error) {
-	r := Reply{Status: c.Status, Value: c.Value, Exception: c.Exception, Namespace: c.Namespace}
+	r := Reply{Status: c.Status, Value: c.Value, Exception: c.Exception, Namespace: c.Namespace, LeftOut: c.LeftOut}
 	switch c.Status {
 	case StatusOK:
 		r.Exception = nil
@@ -266,6 +283,9 @@ func (c claims) reply() (Reply, error) {
 	default:
 		return Reply{}, fmt.Errorf("%w: status %.40q", ErrProtocol, c.Status)
 	}
+	if err := r.takeResults(c.Results); err != nil {
+		return Reply{}, err
+	}
 	if r.Exception != nil && r.Exception.Line < 0 {
 		r.Exception.Line = 0
 	}
@@ -274,7 +294,7 @@ func (c claims) reply() (Reply, error) {
 
 // checkBounds counts what a JSON text would make the decoder allocate. It does
 // not check the grammar: that is the decoder's.
-func checkBounds(data []byte) error {
+func checkBounds(data []byte, mostValues, mostDepth int) error {
 	values, depth := 0, 0
 	for i := 0; i < len(data); i++ {
 		switch data[i] {
@@ -295,11 +315,11 @@ func checkBounds(data []byte) error {
 		case ',':
 			values++
 		}
-		if depth > maxDepth {
-			return fmt.Errorf("%w: reply nested deeper than %d", ErrProtocol, maxDepth)
+		if depth > mostDepth {
+			return fmt.Errorf("%w: reply nested deeper than %d", ErrProtocol, mostDepth)
 		}
-		if values > maxValues {
-			return fmt.Errorf("%w: reply with more than %d values", ErrProtocol, maxValues)
+		if values > mostValues {
+			return fmt.Errorf("%w: reply with more than %d values", ErrProtocol, mostValues)
 		}
 	}
 	return nil
