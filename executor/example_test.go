@@ -53,6 +53,29 @@ func ExampleExecutor_Execute_session() {
 	}
 }
 
+func ExampleExecutor_Execute_results() {
+	ex, err := executor.New(executor.Config{ExecutionBaseDir: scratch})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer ex.Close()
+
+	res, err := ex.Execute(context.Background(), executor.Request{Code: `
+class Bold:
+    def _repr_html_(self):
+        return "<b>bold</b>"
+
+display(Bold())
+6 * 7
+`})
+	if err != nil {
+		log.Fatal(err)
+	}
+	for _, b := range res.Results {
+		fmt.Println(b.Kind, b.Data["text/html"], b.Data["text/plain"] != "")
+	}
+}
+
 func ExampleExecutor_Execute_files() {
 	ex, err := executor.New(executor.Config{ExecutionBaseDir: scratch})
 	if err != nil {
@@ -250,6 +273,7 @@ func TestExamples(t *testing.T) {
 	}{
 		{"Execute", Example, "true ok \"2\\n\"\n"},
 		{"Session", ExampleExecutor_Execute_session, "1 ok 20\n2 ok 21\n3 ok 21\nvalue: 42\n"},
+		{"Results", ExampleExecutor_Execute_results, "display <b>bold</b> true\nvalue  true\n"},
 		{"Files", ExampleExecutor_Execute_files, "[total.txt]\n12\n"},
 		{"Limits", ExampleExecutor_Execute_limits, strings.Join([]string{
 			"ok        0 lost=false ",

@@ -128,11 +128,14 @@ func writeJSON(ctx huma.Context, status int, v any) {
 func executeResponses(api huma.API) func(*huma.Operation) {
 	return func(op *huma.Operation) {
 		registry := api.OpenAPI().Components.Schemas
+		result, frame := huma.SchemaFromType(registry, typeOf[executor.Result]()), huma.SchemaFromType(registry, typeOf[Frame]())
+		// A form of a result is a string, or with a JSON type any value.
+		registry.Map()["Bundle"].Properties["data"].AdditionalProperties = true
 		op.Responses = map[string]*huma.Response{"200": {
 			Description: "What came of it. With Accept: application/x-ndjson, frames, one a line, as they come.",
 			Content: map[string]*huma.MediaType{
-				"application/json": {Schema: huma.SchemaFromType(registry, typeOf[executor.Result]())},
-				ndjson:             {Schema: huma.SchemaFromType(registry, typeOf[Frame]())},
+				"application/json": {Schema: result},
+				ndjson:             {Schema: frame},
 			},
 		}}
 	}
