@@ -124,7 +124,7 @@ func (c *Cell) receive(ctx context.Context, p *Process) (_ *Process, err error) 
 	}()
 	a, err := c.answer(ctx)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("cannot start a REPL: %w", err)
 	}
 	if a.fd >= 0 {
 		p.pidfd = os.NewFile(uintptr(a.fd), "pidfd")

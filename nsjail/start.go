@@ -175,17 +175,21 @@ func start(ctx context.Context, spec Spec, b birth) (_ *Cell, err error) {
 		return nil, hostStep("send-plan", err)
 	}
 	// Where the init asks the host for /proc, the answer is what it hears next.
+	var behind error
 	if b.behind != nil && !host.procMasked {
-		err = b.behind(c)
+		// An init that has ended by now has told why: that is heard first.
+		if behind = b.behind(c); behind != nil && behind != ErrClosed {
+			return nil, behind
+		}
 	}
-	if err == nil {
-		err = c.await(ctx)
-	}
-	if err == nil && b.behind != nil && host.procMasked {
-		err = b.behind(c)
-	}
-	if err != nil {
+	if err := c.await(ctx); err != nil {
 		return nil, err
+	}
+	if b.behind != nil && host.procMasked {
+		behind = b.behind(c)
+	}
+	if behind != nil {
+		return nil, hostStep("init", behind)
 	}
 	spec.Trace.Mark("cell stands")
 	go c.listen()

@@ -118,6 +118,9 @@ func inside(dir, input, fault string) (err error) {
 	if err != nil {
 		return err
 	}
+	if r.Verdict == executor.VerdictKilled {
+		return errors.New("cannot end well: the init died under running code, and the verdict says that it was killed")
+	}
 	if !r.Success || r.Output != "42\n" {
 		return &wrongResult{fmt.Sprintf("verdict %q, output %q, %s", r.Verdict, r.Output, r.Stderr)}
 	}

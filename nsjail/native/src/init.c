@@ -103,6 +103,8 @@ struct reply {              /* to the host, fixed size, native byte order */
 	int64_t utime_us, stime_us, maxrss_kb;
 };
 
+static long cloned; /* by outer: it holds the host's socket open as well */
+
 static void tell(struct reply *r, int fd) {
 	struct iovec_ v = { r, sizeof *r };
 	struct { size_t len; int level, type; int fd, pad; } c = { 20, 1 /* SOL_SOCKET */, 1 /* SCM_RIGHTS */, fd, 0 };
@@ -110,7 +112,10 @@ static void tell(struct reply *r, int fd) {
 	long n;
 	do n = sys(__NR_sendmsg, HOST, &m, 0x4000 /* MSG_NOSIGNAL */); while (n == -EINTR);
 	/* The owner is gone, or would wait without end for what cannot be told. */
-	if (n < 0) die(115);
+	if (n < 0) {
+		if (cloned) sys(__NR_kill, cloned, 9);
+		die(115);
+	}
 }
 
 /* receive waits for one message of the host, with at most one descriptor. */
@@ -426,6 +431,7 @@ static void outer(char **argv) {
 		die(117);
 	}
 	if (pid < 0) fail(4, pid);
+	cloned = pid;
 	r.kind = 'c';
 	r.pid = (int32_t)pid;
 	tell(&r, pidfd);
