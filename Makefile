@@ -114,7 +114,7 @@ test-mutation: deps-test native ## one layer left out at a time: a probe must no
 lint:
 	$(GO) vet ./...
 	$(GO) vet -tags cellblock_weaken ./...
-	$(GO) run $(LINT) run
+	$(GO) run $(LINT) run --allow-parallel-runners
 
 bench: deps-test build ## interleaved medians and ratios; ROUNDS=50 ONLY=name,name
 	$(GO) run ./tests/bench $(if $(ROUNDS),-rounds $(ROUNDS)) $(if $(ONLY),-only $(ONLY))
