@@ -66,6 +66,12 @@ func weakenSteps(list []step) []step {
 }
 
 func weakenFork(list []forkStep) []forkStep {
+	for i := range list {
+		if list[i].name == "enter-group" && weaken.Layer("fork-late-group") {
+			list[i].part = inREPL
+		}
+	}
+	slices.SortStableFunc(list, func(a, b forkStep) int { return a.part - b.part })
 	return slices.DeleteFunc(list, func(s forkStep) bool { return weaken.Layer("fork-" + s.name) })
 }
 

@@ -2,6 +2,7 @@ package template
 
 import (
 	"context"
+	"os"
 	"sync"
 	"time"
 
@@ -26,6 +27,7 @@ type pool struct {
 
 	mu      sync.Mutex
 	cells   []*nsjail.Cell
+	tight   time.Time // until then memory is short, and none is built ahead
 	running bool
 	closed  bool
 }
@@ -79,9 +81,20 @@ func (p *pool) pick() *nsjail.Cell {
 }
 
 // fill builds what is missing each time a cell was taken, and empties the pool
-// when none was for a while.
+// when none was for a while, or when the machine is short of memory.
 func (p *pool) fill(ctx context.Context) {
 	defer close(p.done)
+	if watched, unwatch, err := os.Pipe(); err == nil {
+		gone := make(chan struct{})
+		go func() {
+			defer close(gone)
+			watchPressure(watched, p.pressed)
+		}()
+		defer func() {
+			unwatch.Close()
+			<-gone
+		}()
+	}
 	idle := time.NewTimer(p.o.Idle)
 	defer idle.Stop()
 	for {
@@ -130,7 +143,15 @@ func (p *pool) replenish(ctx context.Context) {
 func (p *pool) missing() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return !p.closed && len(p.cells) < p.o.Size
+	return !p.closed && len(p.cells) < p.o.Size && !time.Now().Before(p.tight)
+}
+
+// pressed gives up what stands ahead, because the machine is short of memory.
+func (p *pool) pressed() {
+	p.mu.Lock()
+	p.tight = time.Now().Add(calm)
+	p.mu.Unlock()
+	p.empty()
 }
 
 func (p *pool) empty() {

@@ -24,6 +24,7 @@ type mutant struct {
 	policy   func([]seccomp.Row)
 	filter   func([]byte) []byte
 	root     func(*rootfs.Spec)
+	forked   bool // in sessions that are forked from a template
 
 	probe   string // n/name
 	shows   string // a pattern that the failure's text holds
@@ -64,6 +65,13 @@ func allow(names ...string) func([]seccomp.Row) {
 
 // unlocked is a root in which ld.so preloads nothing.
 func unlocked(s *rootfs.Spec) { delete(s.Support, "/etc/ld.so.preload") }
+
+// alike is a root whose forked REPLs keep the template's random numbers.
+func alike(s *rootfs.Spec) {
+	s.Packages = []string{"numpy"}
+	const call = "    reseed()\n"
+	s.Support["/cellblock/repl.py"] = bytes.Replace(s.Support["/cellblock/repl.py"], []byte(call), nil, 1)
+}
 
 func sameRoot(*rootfs.Spec) {}
 
@@ -221,4 +229,22 @@ var mutants = []mutant{
 		probe: "owner killed", shows: `a second after its owner`, unseen: hostSide},
 	{layer: "posture check", root: unlocked,
 		probe: "13/exec from a thread, a fork, a vfork child", shows: `verdict exit`, posture: "Seccomp_filters"},
+
+	// What a template does for a forked session: each is a step of that plan.
+	{layer: "fork: system call filter", switches: "fork-seccomp-filter", forked: true,
+		probe: "1/socket", shows: `output "ok`, posture: "Seccomp_filters"},
+	{layer: "fork: lock on exec", switches: "fork-lock", forked: true,
+		probe: "7/subprocess", shows: `verdict ok .*output "1`, posture: "Seccomp_filters"},
+	{layer: "fork: no capability", switches: "fork-drop-capabilities", forked: true,
+		probe: "49/signals to PID 1", shows: `15: 'ok'`, posture: "CapPrm"},
+	{layer: "fork: empty bounding set", switches: "fork-bounding-set", forked: true,
+		probe: "25/set-id bits and file capabilities", shows: `41`, posture: "CapBnd"},
+	{layer: "fork: descriptors closed", switches: "fork-close-descriptors", forked: true,
+		probe: "22/only four descriptors, no directory among them", shows: `output`, posture: "has descriptors"},
+	{layer: "fork: group", switches: "fork-enter-group", forked: true,
+		probe: "56/shared pages beyond the limit", shows: `survived`, posture: "of the cell's"},
+	{layer: "fork: group before the fork", switches: "fork-late-group", forked: true,
+		probe: "62/a fork is charged to the session", shows: `template's group grew`, unseen: "in the end the group is the same"},
+	{layer: "fork: chance is new", root: alike, forked: true,
+		probe: "62/chance differs between siblings", shows: `same 0\.`, unseen: "it is memory"},
 }

@@ -183,7 +183,7 @@ type weakRun struct {
 
 func (m mutant) play(t *testing.T, programs, state, switches string) weakRun {
 	t.Helper()
-	cmd := exec.Command("/proc/self/exe", "-test.run=^TestWeakened$", "-test.v", "-test.timeout=5m")
+	cmd := exec.Command("/proc/self/exe", "-test.run=^TestWeakened$", fmt.Sprintf("-forked=%v", m.forked), "-test.v", "-test.timeout=5m")
 	cmd.Env = append(os.Environ(), weaken.LayersEnv+"="+switches, weaken.ProgramsEnv+"="+programs, stateEnv+"="+state, mutantEnv+"="+m.layer)
 	out, err := cmd.CombinedOutput()
 	text := string(out)
@@ -203,7 +203,7 @@ func TestWeakened(t *testing.T) {
 		killOwner(t, func(string) {})
 		return
 	}
-	for _, p := range slices.Concat(networkProbes, execProbes, fileProbes, processProbes, memoryProbes, outputProbes, kernelProbes, hostFileProbes, protocolProbes) {
+	for _, p := range slices.Concat(networkProbes, execProbes, fileProbes, processProbes, memoryProbes, outputProbes, kernelProbes, hostFileProbes, protocolProbes, templateProbes) {
 		if p.n+"/"+p.name == m.probe {
 			newHost(t).play(t, p)
 			return

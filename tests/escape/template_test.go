@@ -12,7 +12,10 @@ import (
 func TestTemplate(t *testing.T) { table(t, templateProbes) }
 
 func preloaded(c *executor.Config) {
-	c.Template, c.Packages, c.MaxMemoryMB = true, []string{"numpy"}, 256
+	c.Template, c.MaxMemoryMB = true, 256
+	if c.Root == "" {
+		c.Packages = []string{"numpy"}
+	}
 	c.Preload = []string{"random", "uuid", "tempfile", "secrets", "numpy as np"}
 }
 
@@ -38,6 +41,39 @@ var templateProbes = []probe{
 				if mine[i] == theirs[i] {
 					t.Errorf("two siblings have the same %s", mine[i])
 				}
+			}
+		},
+	},
+	{
+		n: "62", name: "a fork is charged to the session", code: "1",
+		cfg: func(c *executor.Config) { // many pages, and so large page tables
+			c.Template, c.MaxMemoryMB = true, 256
+			c.Packages, c.Preload = []string{"pandas"}, []string{"pandas as pd"}
+		},
+		then: func(t *testing.T, s *stage, _ executor.Result) {
+			var siblings []*executor.Session
+			defer func() {
+				for _, sibling := range siblings {
+					sibling.Close()
+				}
+			}()
+			fork := func() {
+				sibling, err := s.ex.NewSession(t.Context(), executor.SessionOptions{})
+				must(t, err)
+				siblings = append(siblings, sibling)
+				s.run(t, sibling, executor.Request{Code: "1"})
+			}
+			fork()
+			before, err := s.ex.TemplateUsage()
+			must(t, err)
+			const forks = 24 // the kernel counts in lots of 256 KB for each CPU
+			for range forks {
+				fork()
+			}
+			after, err := s.ex.TemplateUsage()
+			must(t, err)
+			if grown := (after.MemoryBytes - before.MemoryBytes) / forks; grown >= 50<<10 {
+				t.Errorf("the template's group grew by %d bytes a fork", grown)
 			}
 		},
 	},
