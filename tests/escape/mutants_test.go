@@ -204,7 +204,7 @@ var mutants = []mutant{
 	{layer: "processes", switches: "pids",
 		probe: "43/a fork bomb", shows: `EAGAIN False`, unseen: byPlan},
 	{layer: "CPU", switches: "cpu",
-		probe: "66/spinning threads and processes stay in the quota", shows: `never held it back`, unseen: byPlan},
+		probe: "66/spinning threads and processes stay in the quota", shows: `no group has a quota of 0.3`, unseen: byPlan},
 	{layer: "resource limits", switches: "rlimit",
 		probe: "55/limits and priorities up", shows: `'RLIMIT_CORE': 'ok'`, posture: "resource limit"},
 	{layer: "size of a file", switches: "rlimit 1",

@@ -248,17 +248,24 @@ func recordedGroups(t *testing.T, dir string) (groups []string) {
 	return groups
 }
 
-// throttled is how often the kernel held a living cell of this host back.
-func (h *host) throttled(t *testing.T) (periods int) {
+// quotas are the CPU quotas of the living cells of this host, as the kernel has
+// them, in processors.
+func (h *host) quotas(t *testing.T) (all []float64) {
 	t.Helper()
 	for _, g := range recordedGroups(t, h.dir) {
-		text, _ := os.ReadFile(g + "/cpu.stat")
-		_, rest, _ := strings.Cut(string(text), "nr_throttled ")
-		line, _, _ := strings.Cut(rest, "\n")
-		n, _ := strconv.Atoi(line) // none in a hierarchy without the controller
-		periods += n
+		var quota, period float64
+		if text, err := os.ReadFile(g + "/cpu.max"); err == nil {
+			fmt.Sscan(string(text), &quota, &period) // no quota is a word, and stays 0
+		} else if text, err := os.ReadFile(g + "/cpu.cfs_quota_us"); err == nil {
+			fmt.Sscan(string(text), &quota)
+			text, _ = os.ReadFile(g + "/cpu.cfs_period_us")
+			fmt.Sscan(string(text), &period)
+		}
+		if quota > 0 && period > 0 {
+			all = append(all, quota/period)
+		}
 	}
-	return periods
+	return all
 }
 
 // groupDirs lists every group of a cell on this machine.

@@ -31,9 +31,7 @@ var suites = []testSuite{
 	{pkg: "executor", args: []string{"-test.short"}, time: 8 * time.Minute, skip: []skipped{
 		{"TestPandas", "pandas would double the image; cells with the bare Python show the same of the kernel"},
 	}},
-	{pkg: "tests/escape", args: []string{"-test.short"}, time: 12 * time.Minute, skip: []skipped{
-		{"TestLayers", "it builds weakened programs, and there is no compiler; what it proves is of the probes, not of the kernel"},
-	}},
+	{pkg: "tests/escape", args: []string{"-test.short"}, time: 12 * time.Minute},
 }
 
 // chosen are the suites of the packages that are named; all without a name.
