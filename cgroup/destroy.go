@@ -52,8 +52,8 @@ func (g *Group) undo() {
 
 // RemovePaths kills and removes the groups whose directories a process that
 // died had recorded. It refuses a path that is not a directory in a cgroup file
-// system or whose last element does not start with "cellblock-", before it
-// touches any. What is gone already is fine. It gives up after ten seconds.
+// system or whose last element does not start with "cellblock-" or is a unit of
+// systemd's, before it touches any. What is gone already is fine. It gives up after ten seconds.
 func RemovePaths(paths []string) error {
 	var there []string
 	for _, p := range paths {
@@ -75,7 +75,7 @@ func RemovePaths(paths []string) error {
 }
 
 func checkRemovable(p string) error {
-	if !filepath.IsAbs(p) || filepath.Clean(p) != p || !strings.HasPrefix(filepath.Base(p), namePrefix) {
+	if !filepath.IsAbs(p) || filepath.Clean(p) != p || !strings.HasPrefix(filepath.Base(p), namePrefix) || isUnit(p) {
 		return fmt.Errorf("cannot remove %q: not the absolute path of a group called %s…", p, namePrefix)
 	}
 	fd, err := sys.OpenControl(p, syscall.O_RDONLY|syscall.O_DIRECTORY|syscall.O_NOFOLLOW)

@@ -387,7 +387,13 @@ func TestRemovePaths(t *testing.T) {
 	if err := os.Symlink(g.Paths()[0], link); err != nil {
 		t.Fatal(err)
 	}
-	for _, p := range []string{plain, link, filepath.Dir(g.Paths()[0]), "/", "cellblock-x", g.Paths()[0] + "/", g.Paths()[0] + "/../cellblock-x"} {
+	// A unit of systemd may be called so, with the owner of the groups in it.
+	unit := filepath.Join(filepath.Dir(g.Paths()[0]), uniqueName()+".service")
+	if err := os.Mkdir(unit, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	defer os.Remove(unit)
+	for _, p := range []string{plain, link, unit, filepath.Dir(g.Paths()[0]), "/", "cellblock-x", g.Paths()[0] + "/", g.Paths()[0] + "/../cellblock-x"} {
 		if err := cgroup.RemovePaths([]string{g.Paths()[0], p}); err == nil {
 			t.Errorf("%q was accepted", p)
 		}

@@ -279,6 +279,9 @@ func checkName(name string) error {
 	if !ok || rest == "" || len(name) > 128 {
 		return fmt.Errorf("cannot make a group called %q: the name must start with %q and be at most 128 bytes long", name, namePrefix)
 	}
+	if isUnit(name) {
+		return fmt.Errorf("cannot make a group called %q: that is the name of a unit of systemd", name)
+	}
 	for _, c := range []byte(rest) {
 		if !('a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || c == '-' || c == '_' || c == '.') {
 			return fmt.Errorf("cannot make a group called %q: %q is not a letter, digit, dash, dot or underscore", name, c)

@@ -136,6 +136,7 @@ func FuzzHost(f *testing.F) {
 
 func TestNames(t *testing.T) {
 	for name, ok := range map[string]bool{
+		"cellblock-a.service": false, "cellblock-a.scope": false,
 		"cellblock-a": true, "cellblock-12-x_Y.9": true,
 		"cellblock-": false, "cellblock": false, "a": false, "": false, "cellblock-a/b": false, "cellblock-..": true,
 		"cellblock-a b": false, "cellblock-é": false, "cellblock-" + strings.Repeat("x", 119): false,

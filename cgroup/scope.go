@@ -59,10 +59,19 @@ func (t *tree) delegated(dir string) bool {
 		if err == nil && string(value[:n]) == "1" {
 			return true
 		}
-		switch path.Ext(dir) {
-		case ".service", ".scope", ".slice":
+		if isUnit(dir) {
 			return false
 		}
+	}
+	return false
+}
+
+// isUnit says that a group is a unit's, by its name: cellblock-warden.service
+// begins as the group of a cell does.
+func isUnit(dir string) bool {
+	switch path.Ext(dir) {
+	case ".service", ".scope", ".slice":
+		return true
 	}
 	return false
 }

@@ -49,12 +49,14 @@ func (i *image) boot(ctx context.Context, work, payload string) (*machine, error
 	}
 	defer w.Close()
 	m.out = r
+	// A file and not stdio: at the end of its standard input the port would be
+	// disconnected, and the guest's writes wait for ever.
 	m.cmd = i.qemu(ctx, payload, "",
 		"-serial", "file:"+m.log,
 		"-device", "virtio-serial-pci",
-		"-chardev", "stdio,id=results,signal=off",
+		"-chardev", "file,id=results,path=/dev/fd/3",
 		"-device", "virtserialport,chardev=results,name=results")
-	m.cmd.Stdout, m.cmd.Stderr = w, os.Stderr
+	m.cmd.ExtraFiles, m.cmd.Stderr = []*os.File{w}, os.Stderr
 	if err := m.cmd.Start(); err != nil {
 		return nil, err
 	}
