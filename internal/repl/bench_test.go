@@ -55,7 +55,7 @@ func BenchmarkWarm(b *testing.B) {
 	var repl, loop []time.Duration
 	for b.Loop() {
 		began := time.Now()
-		reply, err := r.Exec(ctx, Request{Code: "x+=1"})
+		reply, err := r.Exec(ctx, Request{Code: "x+=1", Results: true})
 		repl = append(repl, time.Since(began))
 		if err != nil || reply.Status != StatusOK {
 			b.Fatal(reply, err)
