@@ -33,19 +33,39 @@ func TestExecute(t *testing.T) {
 	}
 }
 
-// With a session id the session is made, and found again.
+// With a session id the session is made, and found again. What is preloaded is in
+// every namespace, and no variable of the code's.
 func TestExecuteInANamedSession(t *testing.T) {
 	c := serve(t, Settings{})
-	body := StandaloneExecution{SessionID: "s", Creation: Creation{Preload: []string{"json as j", "no_such_module"}, Limits: Limits{MemoryMB: 128}}}
-	for i, code := range []string{"x = j.dumps(1)", "print(x)"} {
-		body.Code = code
+	body := StandaloneExecution{SessionID: "s", Creation: Creation{
+		Preload: []string{"json  as j", "no_such_module", "no_such.module as n", "math"}, Limits: Limits{MemoryMB: 128},
+	}}
+	for i, row := range []struct{ code, output string }{
+		{"x = j.dumps(1)", ""},
+		{"print(x, math.floor(1.5))", "1 1\n"},
+		{"import os; os._exit(1)", ""},
+		{"print(j.dumps(2))", "2\n"},
+	} {
+		body.Code = row.code
 		r := decode[executor.Result](c.ask("POST", "/v1/execute", body).want(200))
-		if !r.Success || i == 1 && r.Output != "1\n" {
-			t.Errorf("%s: %+v", code, r)
+		if r.Output != row.output || r.Session.Execution != i+1 || r.Session.ID != "s" || r.Namespace["j"].Type != "" {
+			t.Errorf("%s: %+v", row.code, r)
 		}
 	}
 	info := decode[SessionInfo](c.ask("GET", "/v1/sessions/s", nil).want(200))
-	if info.State != StateIdle || info.Limits.MemoryBytes != 128<<20 {
+	if info.State != StateIdle || info.Limits.MemoryBytes != 128<<20 || len(info.Preload) != 2 || info.Preload[0] != "json as j" {
+		t.Errorf("%+v", info)
+	}
+}
+
+// Sessions that name no modules have the service's own.
+func TestPreloadOfTheService(t *testing.T) {
+	c := serve(t, Settings{Executor: executor.Config{Preload: []string{"json as j"}}})
+	path := c.session(NewSession{})
+	if r := c.run(path, "print(j.dumps([1]))"); r.Output != "[1]\n" {
+		t.Errorf("%+v", r)
+	}
+	if info := decode[SessionInfo](c.ask("GET", path, nil)); len(info.Preload) != 1 || info.Preload[0] != "json as j" {
 		t.Errorf("%+v", info)
 	}
 }

@@ -16,7 +16,6 @@ type session struct {
 	id      string
 	owner   *owner
 	root    string
-	preload []string
 	of      *shared // the executor that it came from
 	session *executor.Session
 	memory  int64 // reserved

@@ -8,51 +8,90 @@ import (
 	"github.com/cellblock/cellblock/executor"
 )
 
-// pool has the executors: one for each root that sessions ask for. They share
-// the service's configuration otherwise.
+// pool has the executors: the service's own, and one for each root and list of
+// modules that sessions ask for. They share the service's configuration
+// otherwise.
+//
+// Only the service's own forks from a template: what that imports is the
+// operator's choice. What a caller names is imported in the caller's own cell.
 type pool struct {
 	base executor.Config
 
-	mu     sync.Mutex
-	byKey  map[string]*shared
-	closed bool
+	mu      sync.Mutex
+	byKey   map[string]*shared
+	missing map[string]bool // modules, by root, that cannot be imported
+	closed  bool
 }
 
 // shared is an executor with the number of its users.
 type shared struct {
 	*executor.Executor
-	key   string
-	users int
+	key     string
+	preload []string
+	users   int
 }
 
-// mostExecutors bounds the executors that are kept for roots nobody uses now.
-const mostExecutors = 8
+// mostExecutors bounds the executors that are kept though nobody uses them, and
+// mostMissing what is remembered of modules.
+const (
+	mostExecutors = 8
+	mostMissing   = 1000
+)
 
-func newPool(base executor.Config) *pool { return &pool{base: base, byKey: map[string]*shared{}} }
+func newPool(base executor.Config) *pool {
+	return &pool{base: base, byKey: map[string]*shared{}, missing: map[string]bool{}}
+}
 
-// get returns the executor of a root ("": the service's own), to be given back.
-func (p *pool) get(root string) (*shared, error) {
+// get returns the executor of a root ("": the service's own) and of modules
+// (none: the service's own), to be given back. Modules that the root is known
+// not to have are left out.
+func (p *pool) get(root string, preload []string) (*shared, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.closed {
 		return nil, errDraining()
 	}
-	key := root
+	cfg := p.base
+	own := root == "" && (len(preload) == 0 || slices.Equal(preload, p.base.Preload))
+	if !own {
+		cfg.Template = false
+		cfg.Preload = slices.DeleteFunc(slices.Clone(preload), func(m string) bool { return p.missing[missingKey(root, m)] })
+	}
+	if root != "" {
+		cfg.Root, cfg.Python, cfg.Packages, cfg.Venv = root, "", nil, ""
+	}
+	key := ""
+	if !own {
+		key = root + "\x00" + strings.Join(cfg.Preload, "\x00")
+	}
 	if s := p.byKey[key]; s != nil {
 		s.users++
 		return s, nil
-	}
-	cfg := p.base
-	if root != "" {
-		cfg.Root, cfg.Python, cfg.Packages, cfg.Venv = root, "", nil, ""
 	}
 	ex, err := executor.New(cfg)
 	if err != nil {
 		return nil, err
 	}
-	s := &shared{ex, key, 1}
+	s := &shared{ex, key, append([]string{}, cfg.Preload...), 1}
 	p.byKey[key] = s
 	return s, nil
+}
+
+func missingKey(root, module string) string { return root + "\x00" + module }
+
+// lacks notes that a root does not have a module, and says whether that is news.
+func (p *pool) lacks(root, module string) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	key := missingKey(root, module)
+	if p.missing[key] {
+		return false
+	}
+	if len(p.missing) >= mostMissing {
+		clear(p.missing)
+	}
+	p.missing[key] = true
+	return true
 }
 
 // give takes an executor back. Of those that nobody uses, a few are kept; the
@@ -87,40 +126,4 @@ func (p *pool) close() error {
 		}
 	}
 	return first
-}
-
-// preloadCode imports modules; what the root does not have, or what is broken
-// in it, is left out.
-func preloadCode(preload []string) (string, error) {
-	var b strings.Builder
-	for _, entry := range preload {
-		module, name, as := strings.Cut(entry, " as ")
-		if !isDotted(module) || as && (!isDotted(name) || strings.Contains(name, ".")) {
-			return "", problem(KindInvalid, "preload: %q is no module: write it as pandas, or as pandas as pd", shorten(entry))
-		}
-		if slices.Contains(strings.Split(module, "."), "__main__") {
-			return "", problem(KindInvalid, "preload: %q cannot be imported", shorten(entry))
-		}
-		b.WriteString("try:\n import " + entry + "\nexcept Exception:\n pass\n")
-	}
-	return b.String(), nil
-}
-
-// isDotted says whether s is Python names with dots between them.
-func isDotted(s string) bool {
-	if len(s) > 200 {
-		return false
-	}
-	for name := range strings.SplitSeq(s, ".") {
-		for i, r := range name {
-			letter := r == '_' || 'a' <= r && r <= 'z' || 'A' <= r && r <= 'Z'
-			if !letter && (i == 0 || r < '0' || r > '9') {
-				return false
-			}
-		}
-		if name == "" {
-			return false
-		}
-	}
-	return true
 }

@@ -182,6 +182,9 @@ func problems() {
 				kind = KindInvalid
 			}
 		}
+		if message == "cannot read request body" {
+			kind = KindInvalid // it was cut: the client's doing
+		}
 		p := problem(kind, "%s", message)
 		if status == http.StatusUnsupportedMediaType {
 			p.Status = status

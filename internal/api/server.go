@@ -49,7 +49,7 @@ func New(s Settings) (*Server, error) {
 		return nil, err
 	}
 	x := &Server{settings: s, pool: newPool(s.Executor), keeper: newKeeper(s), spool: spool, large: make(chan struct{}, largeBodies)}
-	if x.home, err = x.pool.get(""); err != nil {
+	if x.home, err = x.pool.get("", nil); err != nil {
 		spool.close()
 		return nil, err
 	}
@@ -88,6 +88,12 @@ func (s *Server) Warm(ctx context.Context) error {
 	}
 	if r.Output != "42\n" {
 		return fmt.Errorf("code in a cell printed %q instead of 42 (%s)", r.Output, r.Verdict)
+	}
+	// The reader of syntax trees starts with its first use, which has little time.
+	for range 3 {
+		if valid, _, err := s.home.ValidateImports(ctx, "1"); valid || err != nil {
+			break
+		}
 	}
 	s.ready.Store(true)
 	return nil

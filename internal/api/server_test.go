@@ -35,6 +35,7 @@ func serve(t *testing.T, s Settings) *client {
 	}
 	t.Cleanup(func() { os.RemoveAll(dir) })
 	s.Spool = dir
+	s.Executor.Template = true // as `serve` does
 	if s.Executor.RuntimeDir == "" {
 		s.Executor.RuntimeDir = filepath.Join(dir, "run")
 	}

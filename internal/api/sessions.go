@@ -2,8 +2,10 @@ package api
 
 import (
 	"context"
+	"errors"
 	"math"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/cellblock/cellblock/executor"
@@ -15,15 +17,15 @@ func (s *Server) makeSession(ctx context.Context, o *owner, id string, c Creatio
 	if err != nil {
 		return nil, err
 	}
-	code, err := preloadCode(c.Preload)
+	preload, err := modules(c.Preload)
 	if err != nil {
 		return nil, err
 	}
-	of, err := s.pool.get(c.Root)
+	of, err := s.pool.get(c.Root, preload)
 	if err != nil {
 		return nil, err
 	}
-	x := &session{id: id, owner: o, root: c.Root, preload: append([]string{}, c.Preload...), of: of}
+	x := &session{id: id, owner: o, root: c.Root, of: of}
 	mb := of.Config().MaxMemoryMB
 	if limits.MaxMemoryMB != 0 {
 		mb = limits.MaxMemoryMB
@@ -41,29 +43,48 @@ func (s *Server) makeSession(ctx context.Context, o *owner, id string, c Creatio
 			}
 		}
 	}()
-	if x.session, err = of.NewSession(ctx, executor.SessionOptions{ID: x.id, Limits: limits}); err != nil {
-		return nil, err
-	}
 	done, err := s.keeper.slot(ctx)
 	if err != nil {
 		return nil, err
 	}
 	defer done()
 	began := time.Now()
-	if err := x.session.Start(ctx); err != nil {
+	options := executor.SessionOptions{ID: x.id, Limits: limits}
+	for {
+		if x.session, err = x.of.NewSession(ctx, options); err != nil {
+			return nil, err
+		}
+		var absent *executor.PreloadError
+		if err = x.session.Start(ctx); !errors.As(err, &absent) || !s.pool.lacks(c.Root, absent.Module.String()) {
+			break
+		}
+		// Without that module, then.
+		x.session.Close()
+		other, err := s.pool.get(c.Root, preload)
+		if err != nil {
+			return nil, err
+		}
+		s.pool.give(x.of)
+		x.of = other
+	}
+	if err != nil {
 		return nil, err
 	}
 	s.metrics.starts.Observe(time.Since(began).Seconds())
-	if code != "" {
-		if _, err := x.session.Execute(ctx, executor.Request{Code: code, Filename: "<preload>", Timeout: preloadTime}); err != nil {
-			return nil, err
-		}
-	}
 	return x, nil
 }
 
-// preloadTime bounds the imports of a new session.
-const preloadTime = 60 * time.Second
+// modules are the names of modules in one form: "numpy", "numpy as np".
+func modules(list []string) ([]string, error) {
+	var plain []string
+	for _, text := range list {
+		if len(text) > 200 {
+			return nil, problem(KindInvalid, "preload: %q is no module", shorten(text))
+		}
+		plain = append(plain, strings.Join(strings.Fields(text), " "))
+	}
+	return plain, nil
+}
 
 // endSession takes a session out, ends its cell, and gives back what it had. It
 // returns when nothing is left; a second call returns at once.
@@ -132,7 +153,7 @@ func (s *Server) describe(x *session) SessionInfo {
 	s.keeper.mu.Lock()
 	defer s.keeper.mu.Unlock()
 	info := SessionInfo{
-		ID: x.id, State: StateIdle, Root: x.root, Preload: x.preload,
+		ID: x.id, State: StateIdle, Root: x.root, Preload: x.of.preload,
 		Limits: CurrentLimits{
 			MemoryBytes: x.memory, CPUs: cfg.CPUs, PIDs: cfg.PIDs, WorkspaceBytes: cfg.WorkspaceBytes, WorkspaceFiles: cfg.WorkspaceFiles,
 			Timeout: cfg.Timeout.Seconds(), CPUTime: cfg.CPUTime.Seconds(),

@@ -25,7 +25,7 @@ func newConfigCheck(a *app) *cobra.Command {
 			if len(args) == 1 {
 				path = args[0]
 			}
-			var o options
+			o := newOptions()
 			keys := o.keys()
 			serve := newServe(a) // for its flags, none of which is set
 			if err := settle(keys, serve.Flags(), path, os.LookupEnv); err != nil {

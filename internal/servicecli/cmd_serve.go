@@ -45,7 +45,7 @@ type serveCommand struct {
 }
 
 func newServe(a *app) *cobra.Command {
-	c := &serveCommand{app: a}
+	c := &serveCommand{app: a, options: newOptions()}
 	cmd := &cobra.Command{
 		Use: "serve [flags]", Short: "Serve sessions and executions over HTTP", Long: serveLong, Example: serveExample,
 		Args: noArguments, DisableFlagsInUseLine: true,

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math"
+	"os"
 	"os/user"
 	"strconv"
 	"time"
@@ -19,7 +20,8 @@ type options struct {
 	hosts                        []string
 	root, python, venv, state    string
 	runtime, spool, cgroupParent string
-	with, without                []string
+	with, without, preload       []string
+	template                     bool
 	env                          map[string]string
 	timeout, cpuTime             time.Duration
 	memory, workspace, maxOutput int64
@@ -35,6 +37,9 @@ type options struct {
 	logLevel, logFormat          string
 }
 
+// newOptions has the defaults that are not left to others.
+func newOptions() options { return options{template: os.Geteuid() == 0} }
+
 // keys are all that can be configured, each with its default in words.
 func (o *options) keys() []key {
 	return []key{
@@ -49,6 +54,8 @@ func (o *options) keys() []key {
 		{"python", stringValue{&o.python}, "build the root from the Python at `PATH` (default /usr/bin/python3)"},
 		{"with", listValue{&o.with}, "put `PACKAGES` into the root, as installed on this host: numpy,pandas"},
 		{"venv", stringValue{&o.venv}, "put the packages of the virtual environment `DIR` into the root"},
+		{"preload", listValue{&o.preload}, "import `MODULES` of the root for sessions that name none: pandas as pd, numpy"},
+		{"template", boolValue{&o.template}, "fork sessions from a Python that has them imported, instead of starting one each (default: true as root)"},
 		{"state_dir", stringValue{&o.state}, "`DIR` of prepared roots"},
 		{"runtime_dir", stringValue{&o.runtime}, "`DIR` of the records of living cells"},
 		{"spool", stringValue{&o.spool}, "`DIR` for uploads on their way (default: the system's for temporary files)"},
@@ -91,8 +98,9 @@ func (o *options) settings(log *slog.Logger) (api.Settings, error) {
 		Executor: executor.Config{
 			Timeout: o.timeout, CPUTime: o.cpuTime, MaxMemoryMB: int(math.Ceil(float64(o.memory) / (1 << 20))), CPUs: o.cpus, PIDs: o.pids,
 			WorkspaceBytes: o.workspace, WorkspaceFiles: int64(o.workspaceFiles), MaxOutput: o.maxOutput,
+			Preload: o.preload, Template: o.template,
 			Root: o.root, Python: o.python, Packages: o.with, Venv: o.venv, StateDir: o.state, RuntimeDir: o.runtime,
-			Env: o.env, Without: o.without, CgroupParent: o.cgroupParent,
+			Env: o.env, Without: o.without, CgroupParent: o.cgroupParent, Scope: true,
 		},
 		Version: version, Log: log, Hosts: o.hosts,
 		Quota:    api.Quota{Sessions: o.quotaSessions, MemoryBytes: o.quotaMemory, Executions: o.quotaExecs},

@@ -122,7 +122,7 @@ func (s *service) stop() {
 		s.t.Errorf("its end: %v\n%.3000s", err, s.log)
 	}
 	s.cmd = nil
-	if strings.Contains(s.log.String(), "panic") || strings.Contains(s.log.String(), "BUG") {
+	if strings.Contains(s.log.String(), "panic") || strings.Contains(s.log.String(), "BUG:") || strings.Contains(s.log.String(), "kind=internal") {
 		s.t.Errorf("its log:\n%.3000s", s.log)
 	}
 	s.nothingLeft()
