@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import logging
 import os
 import threading
 from pathlib import Path
@@ -10,12 +12,18 @@ from typing import Any, Dict, List, Optional, Union
 from . import _names
 from ._folder import Folder
 from .client import Client, Session
-from .errors import Busy, CellblockError, NotFound
+from .errors import Busy, CellblockError, InvalidRequest, NotFound
 from .results import Result, failure
 
 __all__ = ["PersistentREPL", "REPLManager"]
 
 PathLike = Union[str, "os.PathLike[str]"]
+
+logger = logging.getLogger("cellblock")
+
+# What this file system does not take: a name that is too long for it, or a place
+# that something of the caller's has. All else (no room, say) is an error.
+_IMPOSSIBLE = {errno.ENAMETOOLONG, errno.ENOTEMPTY, errno.EISDIR, errno.ENOTDIR, errno.EINVAL, errno.EILSEQ}
 
 # Files up to this size travel with the execution; larger ones before it.
 _INLINE = 256 << 10
@@ -136,13 +144,19 @@ class PersistentREPL:
         """Bring the folder to where the workspace is."""
         for change in result.get("files", ()):
             path = change["path"]
-            if change["change"] == "deleted":
-                self._folder.delete(path)
-                continue
             try:
-                self._folder.receive(path, session.chunks(path))
-            except NotFound:  # code that still runs has removed it, or its name is not text
-                continue
+                if change["change"] == "deleted":
+                    self._folder.delete(path)
+                else:
+                    self._folder.receive(path, session.chunks(path))
+            except (NotFound, InvalidRequest) as error:
+                # Code that still runs has removed it; or its name is one that
+                # nothing here will touch.
+                logger.warning("%r of the workspace is not in %s: %s", path, self.execution_dir, error)
+            except OSError as error:
+                if error.errno not in _IMPOSSIBLE:
+                    raise
+                logger.warning("%r of the workspace cannot be in %s: %s", path, self.execution_dir, error)
 
     def is_alive(self) -> bool:
         """Say whether the session is there and its variables live."""

@@ -92,6 +92,27 @@ class TestCodeExecutor(ExecutorTest):
         self.assertTrue((folder / "sum.txt").exists())
         self.assertEqual(self.output(executor.execute("print(open('sum.txt').read())", session_id="s")), "5\n")
 
+    def test_files_with_hostile_names_and_kinds(self):
+        executor = self.executor()
+        (self.place / "s/taken").mkdir(parents=True)
+        (self.place / "s/taken/mine").write_text("the caller's")
+        code = """
+import os
+for name in ("a%2e%2e", "%2e%2e", "b\\\\..", ".cellblock-partial-x", "line\\nbreak", "-dash", "é", b"\\xff", "ok"):
+    with open(name, "w") as f: f.write("x")
+os.symlink("/etc/passwd", "link"); os.mkfifo("fifo")
+os.remove("taken/mine"); os.rmdir("taken"); open("taken", "w").close()
+deep = "/".join(["d" * 100] * 30); os.makedirs(deep); open(deep + "/f", "w").close()
+"""
+        with self.assertLogs("cellblock", "WARNING"):
+            result = executor.execute(code, session_id="s")
+        self.assertTrue(result["success"], result["error"])
+        here = set(os.listdir(self.place / "s"))
+        self.assertLessEqual({"line\nbreak", "-dash", "é", "ok"}, here)
+        self.assertFalse(here & {"link", "fifo", "%2e%2e", ".cellblock-partial-x"})
+        self.assertEqual(sorted(os.listdir(self.place)), ["s"])
+        self.assertTrue(executor.execute("print(1)", session_id="s")["success"])
+
     def test_one_shot_keeps_files_and_no_variables(self):
         executor = self.executor(use_persistent_repl=False)
         executor.execute("x = 1; open('f', 'w').write('kept')", session_id="s")
