@@ -10,6 +10,7 @@ from __future__ import annotations
 import atexit
 import importlib.metadata
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -31,6 +32,8 @@ _ENVIRONMENT = {
     "PATH", "HOME", "USER", "LOGNAME", "TMPDIR", "LANG", "DBUS_SESSION_BUS_ADDRESS",
     "CELLBLOCK_STATE_DIR", "CELLBLOCK_RUNTIME_DIR", "OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE",
 }  # fmt: skip
+# The libraries that code of the old system found imported, where its Python had them.
+LIBRARIES = ["pandas as pd", "numpy as np", "matplotlib.pyplot as plt"]
 # Tools that install packages: a root carries none, and code has no use for them.
 _INSTALLERS = {"pip", "setuptools", "wheel", "pkg-resources", "distribute", "virtualenv"}
 
@@ -47,20 +50,34 @@ class Own:
     root: Optional[str] = None
     without: Tuple[str, ...] = ()
 
+    def _source(self) -> Tuple[Optional[str], Optional[str], List[str]]:
+        """What the root is built from: an interpreter, a virtual environment, packages."""
+        packages = list(self.packages or ())
+        if self.python or self.venv:
+            return self.python, self.venv, packages
+        if sys.prefix != sys.base_prefix:
+            return None, sys.prefix, packages
+        return _interpreter(), None, installed_packages() if self.packages is None else packages
+
     def root_flags(self) -> List[str]:
         if self.root:
             return ["--root", self.root]
-        if self.python or self.venv:
-            flags = ["--python", self.python] if self.python else []
-            flags += ["--venv", self.venv] if self.venv else []
-            packages = list(self.packages or ())
-        elif sys.prefix != sys.base_prefix:
-            flags = ["--venv", sys.prefix]
-            packages = list(self.packages or ())
-        else:
-            flags = ["--python", _interpreter()]
-            packages = installed_packages() if self.packages is None else list(self.packages)
+        python, venv, packages = self._source()
+        flags = ["--python", python] if python else []
+        flags += ["--venv", venv] if venv else []
         return flags + (["--with", ",".join(packages)] if packages else [])
+
+    def libraries(self) -> List[str]:
+        """Those of LIBRARIES that the root will have, as far as that is known."""
+        if self.root:
+            return []
+        _, venv, packages = self._source()
+        there = {name.lower() for name in packages}
+        if venv:
+            there |= {p.name for p in Path(venv).glob("lib/python3.*/site-packages/*") if p.is_dir()}
+        if there & {"pandas", "matplotlib"}:
+            there.add("numpy")
+        return [entry for entry in LIBRARIES if re.split(r"[. ]", entry)[0] in there]
 
 
 def _interpreter() -> str:
@@ -98,7 +115,8 @@ def binary(named: Optional[str]) -> str:
 class _Service:
     """A running service and this process's end of its lifeline."""
 
-    def __init__(self, own: Own) -> None:
+    def __init__(self, own: Own, libraries: List[str]) -> None:
+        self.libraries = libraries
         self.folder = tempfile.mkdtemp(prefix="cellblock-")
         self.address = Address(socket=os.path.join(self.folder, "socket"))
         self._log = os.path.join(self.folder, "log")
@@ -111,6 +129,8 @@ class _Service:
     def _start(self, own: Own) -> None:
         command = [binary(own.binary), "serve", "--lifeline", "--socket", self.address.socket]
         command += ["--config", os.devnull, "--log-level", "warn", *own.root_flags()]
+        if self.libraries:
+            command += ["--preload", ",".join(self.libraries)]
         for layer in own.without:
             command += ["--without", layer]
         if os.geteuid() != 0 and "cgroup" not in own.without:
@@ -199,8 +219,26 @@ def start(own: Own) -> Address:
     with _lock:
         service = _running.get(own)
         if service is None or not service.alive():
-            service = _running[own] = _Service(own)
+            service = _running[own] = _start(own)
         return service.address
+
+
+def _start(own: Own) -> _Service:
+    libraries = own.libraries()
+    try:
+        return _Service(own, libraries)
+    except Unavailable as error:
+        # A library that is there and broken must not keep all other code from running.
+        if not libraries or "cannot preload" not in str(error):
+            raise
+        return _Service(own, [])
+
+
+def has_libraries(own: Own) -> bool:
+    """Say whether sessions of this service have what they should without asking."""
+    with _lock:
+        service = _running.get(own)
+        return service is not None and service.libraries == own.libraries() and not own.root
 
 
 def lives_at(own: Own, address: Address) -> bool:

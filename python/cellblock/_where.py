@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import ssl
-from typing import Optional, Sequence, Union
+from typing import List, Optional, Sequence, Union
 
 from . import _service
 from ._http import Address
@@ -27,9 +27,12 @@ class Place:
         """Say whether the service is no longer at an address that it had."""
         return self.named is None and not _service.lives_at(self.own, address)
 
-    @property
-    def is_own(self) -> bool:
-        return self.named is None
+    def libraries(self) -> Optional[List[str]]:
+        """What new sessions are asked to have imported; None: what the service
+        has for all of them, which is faster."""
+        if self.named is None and _service.has_libraries(self.own):
+            return None
+        return _service.LIBRARIES
 
 
 def place(

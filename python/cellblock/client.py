@@ -76,6 +76,10 @@ class Client:
                 self._transport = Transport(self._place.address(), self._place.token, self._place.context)
             return self._transport
 
+    def _libraries(self) -> Optional[List[str]]:
+        self._open()
+        return self._place.libraries()
+
     @property
     def address(self) -> str:
         """Where the service is; asking starts a service of one's own."""

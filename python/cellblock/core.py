@@ -11,7 +11,7 @@ from . import _names, utils
 from .client import Client
 from .errors import CellblockError
 from .import_validator import ImportValidator
-from .repl_manager import PRELOAD, PersistentREPL, REPLManager
+from .repl_manager import PersistentREPL, REPLManager
 from .results import Result, failure
 from .sandbox import SandboxConfig
 
@@ -134,9 +134,9 @@ class CodeExecutor:
         limits = {"memory_mb": self.max_memory_mb}
         if sum(source.stat().st_size for source in files.values()) <= _INLINE:
             return self.client.execute(
-                code, timeout=self.timeout, stage_name=stage, input_files=files, preload=PRELOAD, limits=limits
+                code, timeout=self.timeout, stage_name=stage, input_files=files, preload=self.client._libraries(), limits=limits
             )
-        with self.client.session(preload=PRELOAD, limits=limits) as session:
+        with self.client.session(preload=self.client._libraries(), limits=limits) as session:
             for name, source in files.items():
                 session.upload(source, name)
             return session.execute(code, timeout=self.timeout, stage_name=stage)

@@ -28,11 +28,6 @@ _IMPOSSIBLE = {errno.ENAMETOOLONG, errno.ENOTEMPTY, errno.EISDIR, errno.ENOTDIR,
 # Files up to this size travel with the execution; larger ones before it.
 _INLINE = 256 << 10
 
-# The libraries that code of the old system found imported, where the root has
-# them. One that is there and broken must not keep code from running.
-PRELOAD = ["pandas as pd", "numpy as np", "matplotlib.pyplot as plt"]
-_PRELOAD_CODE = "".join(f"try:\n import {entry}\nexcept Exception:\n pass\n" for entry in PRELOAD)
-
 
 class PersistentREPL:
     """A Python that keeps its variables, over a folder that is kept like its workspace.
@@ -59,7 +54,6 @@ class PersistentREPL:
         self._id, self._shared = session_id, shared
         self._lock = threading.Lock()
         self._session: Optional[Session] = None
-        self._executions = 0
         self._folder = Folder(self.execution_dir)
 
     def start(self) -> bool:
@@ -87,9 +81,9 @@ class PersistentREPL:
         while True:
             session = self._ready()
             try:
-                if fresh:  # clean, but for the libraries
-                    session.execute(_PRELOAD_CODE, fresh_namespace=True)
-                result = session.execute(code, timeout=self.timeout, stage_name=stage_name, input_files=self._send(session))
+                result = session.execute(
+                    code, timeout=self.timeout, stage_name=stage_name, input_files=self._send(session), fresh_namespace=fresh
+                )
                 break
             except NotFound:
                 # Expired, or the service was started anew: nothing was run. A
@@ -102,24 +96,22 @@ class PersistentREPL:
         state = result.setdefault("session", {})
         state["lost"] = state.get("lost", False) or lost
         if not self._shared:
-            # The caller's own id, and count: what loads libraries is not the caller's.
-            self._executions += 1
-            state["id"], state["execution"] = self._id or "", self._executions
+            state["id"] = self._id or ""
         return result
 
     def _ready(self) -> Session:
         if self._session is None:
             self.execution_dir.mkdir(parents=True, exist_ok=True)
             self._folder.forget()
-            self._executions = 0
             self._session = self._make()
         return self._session
 
     def _make(self) -> Session:
+        libraries = self._client._libraries()
         if not self._shared or self._id is None:
-            return self._client.session(preload=PRELOAD, limits=self._limits)
+            return self._client.session(preload=libraries, limits=self._limits)
         try:
-            return self._client.session(self._id, preload=PRELOAD, limits=self._limits)
+            return self._client.session(self._id, preload=libraries, limits=self._limits)
         except Busy:  # somebody else has made it, which is what sharing is about
             return self._client.attach(self._id)
 

@@ -109,6 +109,9 @@ class TestOwnService(ServiceTest):
         python = self.place / "venv/bin/python"
         site = next((self.place / "venv/lib").glob("python3.*/site-packages"))
         (site / "only_here.py").write_text("answer = 42\n")
+        # A library that is there and broken keeps no other code from running.
+        (site / "pandas").mkdir()
+        (site / "pandas/__init__.py").write_text("raise RuntimeError('broken')\n")
         code = "from cellblock import CodeExecutor\nprint(CodeExecutor().execute('import only_here; print(only_here.answer)')['output'])"
         done = subprocess.run([python, "-c", code], env=self.environment(), cwd=self.place, capture_output=True, text=True)
         self.assertEqual((done.stdout, done.stderr), ("42\n\n", ""))
