@@ -136,7 +136,7 @@ class TestOwnService(ServiceTest):
                 "print(ex.execute('import os; print(6 * 7)')['output'])\n"
             )
             binary = Path(home, "bin", os.path.basename(os.environ["CELLBLOCK_BIN"]))
-            env = {"PATH": "/usr/bin:/bin", "HOME": str(own), "PYTHONPATH": home, "CELLBLOCK_BIN": str(binary), "TMPDIR": str(own)}
+            env = {"PATH": "/usr/bin:/bin", "HOME": str(own), "PYTHONPATH": home, "CELLBLOCK_BIN": str(binary), "TMPDIR": str(own), "CELLBLOCK_RUNTIME_DIR": str(own / "run")}
             done = subprocess.run(["/usr/bin/python3", "-c", code], env=env, cwd=own, capture_output=True, text=True)
             refused, _, output = done.stdout.partition("\n")
             self.assertIn("cgroup", refused, done.stderr)
