@@ -93,30 +93,59 @@ for line in sys.stdin:
     sys.stdout.write("ok\n"); sys.stdout.flush()
 `
 
-func (b *bench) warm() ([]Figure, error) {
-	ctx := context.Background()
-	cmd := exec.Command(python, "-I", "-S", "-c", loop)
+// pipeLoop starts one; say runs a line in it.
+func pipeLoop(argv ...string) (say func(string) error, end func(), err error) {
+	cmd := exec.Command(argv[0], argv[1:]...)
 	in, err := cmd.StdinPipe()
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	out, err := cmd.StdoutPipe()
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if err := cmd.Start(); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	defer cmd.Wait()
-	defer in.Close()
 	reader := bufio.NewReader(out)
-	say := func(code string) error {
+	say = func(code string) error {
 		if _, err := io.WriteString(in, code+"\n"); err != nil {
 			return err
 		}
-		_, err := reader.ReadString('\n')
+		answer, err := reader.ReadString('\n')
+		if err == nil && answer != "ok\n" {
+			err = fmt.Errorf("the loop said %q", answer)
+		}
 		return err
 	}
+	return say, func() { in.Close(); cmd.Wait() }, nil
+}
+
+// turn is a pause and ten statements, of which the median is taken: the first
+// statement after a pause and the ones that follow it differ.
+func turn(f func(string) error) func() (time.Duration, error) {
+	return func() (time.Duration, error) {
+		const n = 10
+		times := make([]time.Duration, n)
+		for i := range times {
+			began := time.Now()
+			if err := f("x+=1"); err != nil {
+				return 0, err
+			}
+			times[i] = time.Since(began)
+		}
+		slices.Sort(times)
+		return times[n/2], nil
+	}
+}
+
+func (b *bench) warm() ([]Figure, error) {
+	ctx := context.Background()
+	say, end, err := pipeLoop(python, "-I", "-S", "-c", loop)
+	if err != nil {
+		return nil, err
+	}
+	defer end()
 	ex, err := newExecutor()
 	if err != nil {
 		return nil, err
@@ -135,23 +164,6 @@ func (b *bench) warm() ([]Figure, error) {
 	}
 	if err := errors.Join(say("x=0"), run("x=0")); err != nil {
 		return nil, err
-	}
-	// The first statement after a pause and the ones that follow it differ:
-	// a turn is a pause and ten statements, and the median is of all.
-	turn := func(f func(string) error) func() (time.Duration, error) {
-		return func() (time.Duration, error) {
-			const n = 10
-			times := make([]time.Duration, n)
-			for i := range times {
-				began := time.Now()
-				if err := f("x+=1"); err != nil {
-					return 0, err
-				}
-				times[i] = time.Since(began)
-			}
-			slices.Sort(times)
-			return times[n/2], nil
-		}
 	}
 	m, err := b.compete(contestant{"bare pipe-and-exec loop", turn(say)}, contestant{"warm statement, API", turn(run)})
 	if err != nil {

@@ -40,6 +40,7 @@ var families = []family{
 	{[]string{"churn_per_s", "churn_p99_over_p50"}, (*bench).churn},
 	{[]string{"live_private_mib", "template_growth_kib"}, (*bench).live},
 	{[]string{"warm_vs_loop"}, (*bench).warm},
+	{[]string{"http_warm_vs_loop", "http_warm_vs_ipykernel", "http_create_vs_api"}, (*bench).service},
 	{[]string{"output_mb_s"}, (*bench).output},
 	{[]string{"idle_private_mib"}, (*bench).idle},
 }
