@@ -15,7 +15,7 @@ CFLAGS_LOCK   := -shared -fPIC -O2 -nostartfiles -nostdlib -fno-stack-protector 
                  -Wl,-z,relro,-z,now,-z,noexecstack,-z,noseparate-code,--build-id=none -s
 CFLAGS_FORK   := $(CFLAGS_LOCK) -fvisibility=hidden $(if $(filter x86_64,$(shell uname -m)),-mno-red-zone)
 
-.PHONY: all build native deps deps-test deps-bench demo test test-unit test-mutation test-faults test-races test-soak fuzz test-vm vm-shell deps-vm lint bench generate clean help install
+.PHONY: all build deb native deps deps-test deps-bench demo test test-unit test-mutation test-faults test-races test-soak fuzz test-vm vm-shell deps-vm lint bench generate clean help install
 
 all: build
 
@@ -76,6 +76,15 @@ install: build ## bin/cellblock, its man pages and completions, below PREFIX (/u
 	$(BIN)/cellblock completion zsh >$(DESTDIR)$(PREFIX)/share/zsh/vendor-completions/_cellblock
 	$(BIN)/cellblock completion fish >$(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/cellblock.fish
 
+NFPM := github.com/goreleaser/nfpm/v2/cmd/nfpm@v2.45.2
+DEB_VERSION ?= 0.0.$(shell git log -1 --format=%ct 2>/dev/null || echo 0)
+
+deb: build ## out/cellblock.deb: the programs, a systemd unit, a configuration
+	mkdir -p out/deb
+	cp $(BIN)/cellblock $(BIN)/cellblock-service out/deb/
+	$(BIN)/cellblock man out/deb/man
+	VERSION=$(DEB_VERSION) ARCH=$$($(GO) env GOARCH) $(GO) run $(NFPM) package -f packaging/nfpm.yaml -p deb -t out/cellblock.deb
+
 # ---- use ----
 
 demo: deps-demo build ## a pandas script reads a real CSV, plots it, and an attack is refused
@@ -102,10 +111,10 @@ $(NATIVE)/faulty/init: $(NATIVE)/src/init.c $(HEADERS) Makefile
 	mkdir -p $(@D)
 	gcc $(CFLAGS_INIT) -DCELLBLOCK_FAULTS -o $@ $<
 
-test-vm: build deps-vm ## the suites on Debian 13, systemd and pure cgroup v2, under emulation; ONLY=package,package RUN=test
+test-vm: build deb deps-vm ## the suites on Debian 13, systemd and pure cgroup v2, under emulation; ONLY=package,package RUN=test
 	$(GO) run ./tests/vm test $(if $(ONLY),-only $(ONLY)) $(if $(RUN),-run '$(RUN)') $(if $(V),-v)
 
-vm-shell: build deps-vm ## a console in that machine
+vm-shell: build deb deps-vm ## a console in that machine
 	$(GO) run ./tests/vm shell
 
 test-mutation: deps-test native ## one layer left out at a time: a probe must notice; UPDATE=1 writes the table
@@ -116,7 +125,10 @@ lint:
 	$(GO) vet -tags cellblock_weaken ./...
 	$(GO) run $(LINT) run --allow-parallel-runners
 
-bench: deps-test build ## interleaved medians and ratios; ROUNDS=50 ONLY=name,name
+deps-bench: deps-test
+	$(call need,python3-ipykernel python3-jupyter-client)
+
+bench: deps-bench build ## interleaved medians and ratios; ROUNDS=50 ONLY=name,name
 	$(GO) run ./tests/bench $(if $(ROUNDS),-rounds $(ROUNDS)) $(if $(ONLY),-only $(ONLY))
 
 clean:

@@ -192,14 +192,18 @@ func (f *findings) status(who, text string, want identity) {
 	if gids, err := os.Getgroups(); err == nil && os.Geteuid() != 0 && len(gids) > 0 {
 		groups = "*" // rootless, setgroups is denied and the caller's own stay
 	}
-	seccompMode := "0"
-	if want.seccomp > 0 {
+	inherited, err := hostFilters()
+	if err != nil {
+		f.add("%v", err)
+	}
+	seccompMode, filters := "0", want.seccomp+inherited
+	if filters > 0 {
 		seccompMode = "2"
 	}
 	expected := map[string]string{
 		"Uid": four(want.uid), "Gid": four(want.gid), "Groups": groups,
 		"CapInh": hex(0), "CapPrm": hex(want.caps), "CapEff": hex(want.caps), "CapBnd": hex(want.bounding), "CapAmb": hex(0),
-		"NoNewPrivs": "1", "Seccomp": seccompMode, "Seccomp_filters": strconv.Itoa(want.seccomp),
+		"NoNewPrivs": "1", "Seccomp": seccompMode, "Seccomp_filters": strconv.Itoa(filters),
 	}
 	seen := 0
 	for line := range strings.Lines(text) {
@@ -217,6 +221,22 @@ func (f *findings) status(who, text string, want identity) {
 		f.add("the kernel tells %d of %d facts of %s", seen, len(expected), who)
 	}
 }
+
+// hostFilters is how many seccomp filters this process has, from systemd or from a
+// container's runtime: all that it starts has them too, beside its own.
+var hostFilters = onceGood(func() (int, error) {
+	status, err := sys.ReadControl("/proc/self/status")
+	if err != nil {
+		return 0, err
+	}
+	_, rest, ok := strings.Cut(status, "\nSeccomp_filters:\t")
+	line, _, _ := strings.Cut(rest, "\n")
+	n, err := strconv.Atoi(line)
+	if !ok || err != nil {
+		return 0, errors.New("the kernel does not tell how many filters this process has")
+	}
+	return n, nil
+})
 
 // hostNamespaces are those of this process, read once.
 var hostNamespaces = onceGood(func() (map[string]string, error) {

@@ -20,13 +20,13 @@ import (
 // client speaks to a server of the test's own, with real cells, over a real
 // socket.
 type client struct {
-	t      *testing.T
+	t      testing.TB
 	server *Server
 	socket string
 	http   *http.Client
 }
 
-func serve(t *testing.T, s Settings) *client {
+func serve(t testing.TB, s Settings) *client {
 	t.Helper()
 	testkit.Require(t, testkit.Root, testkit.MemoryController, testkit.Python(""))
 	dir, err := os.MkdirTemp("", "cb") // short: the path of a socket is
@@ -72,7 +72,7 @@ func serve(t *testing.T, s Settings) *client {
 
 // reply is an answer that was read.
 type reply struct {
-	t      *testing.T
+	t      testing.TB
 	what   string
 	status int
 	header http.Header

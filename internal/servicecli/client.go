@@ -30,7 +30,7 @@ type client struct {
 type serviceFlags struct{ url string }
 
 func (f *serviceFlags) add(fs *pflag.FlagSet) {
-	fs.StringVar(&f.url, "url", "", "ask the service at `URL`: unix:///path/of.sock, http://host:port or https://host:port (default: CELLBLOCK_URL, or the socket "+defaultSocket()+"; CELLBLOCK_TOKEN goes with TCP)")
+	fs.StringVar(&f.url, "url", "", "ask the service at `URL`: unix:///path/of.sock, http://host:port or https://host:port (default: CELLBLOCK_URL, or this user's own service, or the machine's at "+systemSocket+"; CELLBLOCK_TOKEN goes with TCP)")
 }
 
 // connect finds the service that was named. One that is named and does not
@@ -43,7 +43,7 @@ func (f *serviceFlags) connect() (*client, error) {
 	if where == "" {
 		socket := os.Getenv("CELLBLOCK_SOCKET")
 		if socket == "" {
-			socket = defaultSocket()
+			socket = usualSocket()
 		}
 		where = "unix://" + socket
 	}
@@ -65,6 +65,18 @@ func (f *serviceFlags) connect() (*client, error) {
 		return nil, usagef("%q is no address of a service: write unix:///path/of.sock, http://host:port or https://host:port", where)
 	}
 	return c, nil
+}
+
+// systemSocket is where the machine's own service listens.
+const systemSocket = "/run/cellblock/cellblock.sock"
+
+// usualSocket is that of this user's own service, or else the machine's.
+func usualSocket() string {
+	own := defaultSocket()
+	if _, err := os.Stat(own); err != nil {
+		return systemSocket
+	}
+	return own
 }
 
 // send sends a request and returns an answer that is no problem.

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/user"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/cellblock/cellblock/executor"
@@ -38,7 +39,15 @@ type options struct {
 }
 
 // newOptions has the defaults that are not left to others.
-func newOptions() options { return options{template: os.Geteuid() == 0} }
+func newOptions() options { return options{template: os.Geteuid() == 0 && !filtered()} }
+
+// filtered says whether this process runs under a filter of system calls, of
+// systemd or a container: the lock in a root takes a Python with one for a
+// cell's, and lets no template be.
+func filtered() bool {
+	status, err := os.ReadFile("/proc/self/status")
+	return err == nil && !strings.Contains(string(status), "\nSeccomp:\t0\n")
+}
 
 // keys are all that can be configured, each with its default in words.
 func (o *options) keys() []key {
@@ -55,7 +64,7 @@ func (o *options) keys() []key {
 		{"with", listValue{&o.with}, "put `PACKAGES` into the root, as installed on this host: numpy,pandas"},
 		{"venv", stringValue{&o.venv}, "put the packages of the virtual environment `DIR` into the root"},
 		{"preload", listValue{&o.preload}, "import `MODULES` of the root for sessions that name none: pandas as pd, numpy"},
-		{"template", boolValue{&o.template}, "fork sessions from a Python that has them imported, instead of starting one each (default: true as root)"},
+		{"template", boolValue{&o.template}, "fork sessions from a Python that has them imported, instead of starting one each (default: true as root, where no filter of system calls is inherited)"},
 		{"state_dir", stringValue{&o.state}, "`DIR` of prepared roots"},
 		{"runtime_dir", stringValue{&o.runtime}, "`DIR` of the records of living cells"},
 		{"spool", stringValue{&o.spool}, "`DIR` for uploads on their way (default: the system's for temporary files)"},

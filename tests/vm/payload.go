@@ -31,6 +31,13 @@ func packPayload(ctx context.Context, work string, suites []testSuite, o options
 	if err := build("build", "-trimpath", "-ldflags=-s -w", "-o", dir+"/bin/", "./cmd/cellblock"); err != nil {
 		return "", err
 	}
+	deb, err := os.ReadFile(src + "/out/cellblock.deb")
+	if err != nil {
+		return "", fmt.Errorf("make deb builds the package that is tested: %w", err)
+	}
+	if err := os.WriteFile(dir+"/bin/cellblock.deb", deb, 0o644); err != nil {
+		return "", err
+	}
 	if err := build("build", "-o", dir+"/vm", "./tests/vm"); err != nil {
 		return "", err
 	}
