@@ -1,0 +1,105 @@
+package service
+
+import (
+	"bytes"
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// The commands that are clients of a service, and those about its configuration.
+func TestCommands(t *testing.T) {
+	s := start(t)
+	program, err := build()
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	file := func(name, text string) string {
+		path := filepath.Join(dir, name)
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	for _, row := range []struct {
+		args           string // with | between them
+		status         int
+		stdout, stderr string // parts
+	}{
+		{"exec|-c|print(6*7)", 0, "42\n", ""},
+		{"exec|-c|import sys; sys.exit(7)", 7, "", ""},
+		{"exec|-c|1/0", 1, "", "ZeroDivisionError"},
+		{"exec|--timeout|0.3s|-c|while True: pass", 124, "", "timeout"},
+		{"exec|--validate|-c|import socket", 126, "", "refused"},
+		{"exec|" + file("p.py", "print('from a file')"), 0, "from a file\n", ""},
+		{"exec|-", 0, "from stdin\n", ""},
+		{"exec|--file|" + file("in.txt", "content") + ":d/x.txt|-c|print(open('d/x.txt').read())", 0, "content\n", ""},
+		{"exec|--session|s|--memory|64M|--preload|json as j|-c|x = j.dumps(1)", 0, "", ""},
+		{"exec|--session|s|-c|print(x)", 0, "1\n", ""},
+		{"exec|--session|s|--json|-c|x", 0, `"value":"'1'"`, ""},
+		{"exec|--session|../s|-c|1", 2, "", "invalid session id"},
+		{"exec", 2, "", "nothing to run"},
+		{"exec|--url|unix:///nowhere|-c|1", 125, "", "no service answers at unix:///nowhere"},
+		{"exec|--url|ftp://x|-c|1", 2, "", "no address of a service"},
+		{"sessions", 0, "64MiB", ""},
+		{"sessions|new|other", 0, "other\n", ""},
+		{"sessions|new|other", 125, "", "already"},
+		{"sessions|--json", 0, `"id":"other"`, ""},
+		{"sessions|interrupt|other", 0, "", ""},
+		{"sessions|end|other", 0, "", ""},
+		{"files|put|s|" + file("sales.csv", "a,b\n"), 0, "", ""},
+		{"files|put|s|" + filepath.Join(dir, "sales.csv") + "|../x", 2, "", "file name"},
+		{"files|list|s", 0, "sales.csv", ""},
+		{"files|get|s|sales.csv|-", 0, "a,b\n", ""},
+		{"files|get|s|sales.csv|" + filepath.Join(dir, "back"), 0, "", ""},
+		{"files|remove|s|sales.csv", 0, "", ""},
+		{"files|get|s|sales.csv|-", 125, "", "no such file"},
+		{"config|check|" + file("good.toml", "memory = \"64M\"\nidle = \"5m\"\nwith = [\"numpy\", \"pandas\"]\nsessions = 9\ntemplate = false\n"), 0, "ok\n", ""},
+		{"config|check|" + file("key.toml", "memmory = \"64M\"\n"), 2, "", "there is no such key: memmory"},
+		{"config|check|" + file("size.toml", "memory = \"much\"\n"), 2, "", "it is no size"},
+		{"config|check|" + file("small.toml", "memory = \"1M\"\n"), 2, "", "memory limit"},
+		{"config|check|" + file("table.toml", "[memory]\nx = 1\n"), 2, "", "it must be"},
+		{"config|check|" + file("toml.toml", "memory ="), 2, "", "toml.toml"},
+		{"config|keys", 0, "CELLBLOCK_SERVE_TLS_CERT", ""},
+		{"config|token|ci", 0, "ci sha256:", ""},
+		{"serve|--listen|127.0.0.1:0", 2, "", "TCP needs tokens"},
+		{"serve|--listen|0.0.0.0:0|--socket|none|--tokens|" + file("tokens", ""), 2, "", "in clear"},
+		{"serve|--socket|" + s.socket(), 125, "", "a service listens"},
+		{"serve|--nonsense", 2, "", "unknown flag"},
+	} {
+		cmd := exec.Command(program, strings.Split(row.args, "|")...)
+		cmd.Env = append(os.Environ(), "CELLBLOCK_URL=unix://"+s.socket())
+		cmd.Stdin = strings.NewReader("print('from stdin')")
+		var stdout, stderr bytes.Buffer
+		cmd.Stdout, cmd.Stderr = &stdout, &stderr
+		err := cmd.Run()
+		var exit *exec.ExitError
+		if err != nil && !errors.As(err, &exit) {
+			t.Fatal(err)
+		}
+		if cmd.ProcessState.ExitCode() != row.status || !strings.Contains(stdout.String(), row.stdout) || !strings.Contains(stderr.String(), row.stderr) {
+			t.Errorf("%s: status %d\nstdout: %s\nstderr: %s", row.args, cmd.ProcessState.ExitCode(), &stdout, &stderr)
+		}
+	}
+	if b, err := os.ReadFile(filepath.Join(dir, "back")); err != nil || string(b) != "a,b\n" {
+		t.Errorf("%q %v", b, err)
+	}
+}
+
+// A key is a flag, a variable and a line of the file, in this order of weight.
+func TestConfiguration(t *testing.T) {
+	s := start(t)
+	s.stop()
+	path := filepath.Join(s.dir, "c.toml")
+	if err := os.WriteFile(path, []byte("memory = \"64M\"\npids = 20\ncpus = 0.5\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s.args = []string{"--config", path, "--pids", "22"}
+	s.before = func(cmd *exec.Cmd) { cmd.Env = append(cmd.Env, "CELLBLOCK_SERVE_PIDS=21", "CELLBLOCK_SERVE_CPUS=0.75") }
+	s.start()
+	s.want(201, `"memory_bytes":67108864,"cpus":0.75,"pids":22`, "POST", "/v1/sessions", "{}")
+}
