@@ -96,6 +96,10 @@ func (t *template) ask(fds ...int) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	_, _, err := t.socket.WriteMsgUnix([]byte{'f'}, syscall.UnixRights(fds...), nil)
+	if errors.Is(err, net.ErrClosed) {
+		// It died and was replaced meanwhile. An error of a step keeps its errno only.
+		return os.NewSyscallError("sendmsg", syscall.EPIPE)
+	}
 	return err
 }
 
@@ -118,5 +122,5 @@ func (t *template) end() {
 
 // lost says that err may come from the end of the template and not of the cell.
 func lost(err error) bool {
-	return errors.Is(err, nsjail.ErrNotForked) || errors.Is(err, syscall.EPIPE) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, net.ErrClosed)
+	return errors.Is(err, nsjail.ErrNotForked) || errors.Is(err, syscall.EPIPE) || errors.Is(err, syscall.ECONNRESET)
 }
