@@ -39,9 +39,7 @@ func TestMain(m *testing.M) {
 const systemPython = "/usr/bin/python3"
 
 func needPython(t testing.TB) {
-	if _, err := os.Stat(systemPython); err != nil {
-		t.Skip("there is no /usr/bin/python3 here")
-	}
+	testkit.Require(t, testkit.File(systemPython))
 }
 
 var testSupport = map[string][]byte{"/cellblock/repl.py": []byte("def f(): raise ValueError\nif __name__ == '__main__': print('repl'); f()\n")}
@@ -229,9 +227,7 @@ func TestRootHoldsNothingElse(t *testing.T) {
 func TestDataPackagesDraw(t *testing.T) {
 	testkit.Require(t, testkit.Root)
 	for _, p := range []string{"numpy", "pandas", "matplotlib"} {
-		if !exists(filepath.Join(debianSite, p)) {
-			t.Skipf("python3-%s is not installed", p)
-		}
+		testkit.Require(t, testkit.File(filepath.Join(debianSite, p)))
 	}
 	_, r := sharedRoot(t, Spec{Python: systemPython, Support: testSupport, Packages: []string{"matplotlib", "numpy", "pandas"}})
 	// Run in a copy, because matplotlib writes below /tmp.

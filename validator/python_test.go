@@ -11,6 +11,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"github.com/cellblock/cellblock/internal/testkit"
 )
 
 // python is an interpreter of this machine.
@@ -38,9 +40,7 @@ func pythons(t testing.TB) []python {
 			found = append(found, python{path, minor})
 		}
 	}
-	if len(found) == 0 {
-		t.Skip("no CPython 3.9 to 3.13 here")
-	}
+	testkit.Require(t, testkit.AnyOf("a CPython 3.9 to 3.13", len(found)))
 	return found
 }
 

@@ -15,6 +15,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/cellblock/cellblock/internal/testkit"
 )
 
 // python is an interpreter of this host, with the program compiled for it.
@@ -43,9 +45,7 @@ func pythons(t testing.TB) []python {
 	if findErr != nil {
 		t.Fatal(findErr)
 	}
-	if len(found) == 0 {
-		t.Skip("no CPython 3.9 to 3.13 on this host")
-	}
+	testkit.Require(t, testkit.AnyOf("a CPython 3.9 to 3.13", len(found)))
 	return found
 }
 

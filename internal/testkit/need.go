@@ -73,6 +73,16 @@ func File(path string) Need {
 	}}
 }
 
+// AnyOf is one at least of what a search may have found.
+func AnyOf(what string, found int) Need {
+	return Need{what, func() string {
+		if found == 0 {
+			return "there is none here"
+		}
+		return ""
+	}}
+}
+
 // PythonPath is the interpreter that tests run.
 const PythonPath = "/usr/bin/python3"
 

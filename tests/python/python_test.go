@@ -88,8 +88,6 @@ func pythons(t *testing.T) []string {
 			found = append(found, path)
 		}
 	}
-	if len(found) == 0 {
-		t.Skip("no CPython 3.9 to 3.13 here")
-	}
+	testkit.Require(t, testkit.AnyOf("a CPython 3.9 to 3.13", len(found)))
 	return found
 }
