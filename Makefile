@@ -15,7 +15,7 @@ CFLAGS_LOCK   := -shared -fPIC -O2 -nostartfiles -nostdlib -fno-stack-protector 
                  -Wl,-z,relro,-z,now,-z,noexecstack,-z,noseparate-code,--build-id=none -s
 CFLAGS_FORK   := $(CFLAGS_LOCK) -fvisibility=hidden $(if $(filter x86_64,$(shell uname -m)),-mno-red-zone)
 
-.PHONY: all build deb native deps deps-test deps-bench demo test test-unit test-mutation test-faults test-races test-soak fuzz test-vm vm-shell deps-vm lint bench generate clean help install
+.PHONY: all build deb native deps deps-npm deps-test deps-bench demo test test-unit test-mutation test-faults test-races test-soak fuzz test-vm vm-shell deps-vm lint bench generate clean help install
 
 all: build
 
@@ -40,7 +40,18 @@ deps-demo: deps
 deps-vm:
 	$(call need,mmdebstrap qemu-system-x86 e2fsprogs)
 
-deps-test: deps-demo
+# Clients of other makers, from npm, by the committed lock file; no script of theirs runs.
+NPM_DIR := tests/npm
+
+deps-npm: $(NPM_DIR)/node_modules/.package-lock.json ## npm packages that tests speak with, in tests/npm
+
+$(NPM_DIR)/node_modules/.package-lock.json: $(NPM_DIR)/package.json $(NPM_DIR)/package-lock.json
+	@command -v npm >/dev/null || { echo "installing nodejs npm"; export DEBIAN_FRONTEND=noninteractive; \
+	  apt-get update -qq && apt-get install -y -qq --no-install-recommends nodejs npm >/dev/null; }
+	npm ci --prefix $(NPM_DIR) --ignore-scripts --no-audit --no-fund --loglevel=error
+	@touch $@
+
+deps-test: deps-demo deps-npm
 	$(call need,libseccomp-dev pkg-config libpython3.11-testsuite python3-pytest python3-hypothesis bubblewrap mypy)
 
 # ---- build ----
