@@ -202,3 +202,25 @@ print(random.random(), uuid.uuid1(), uuid.uuid4(), uuid.getnode(), os.path.basen
 		}
 	}
 }
+
+// TestThreadsAfterFork: a forked REPL was spared threading's own work after a fork;
+// threads, and forks of the code's own, are as ever.
+func TestThreadsAfterFork(t *testing.T) {
+	ex := newExecutor(t, executor.Config{Template: true, Preload: []string{"threading", "os"}})
+	const code = `
+import threading, os
+seen = []
+t = threading.Thread(target=lambda: seen.append(threading.current_thread() is t))
+t.start(); t.join()
+assert threading.main_thread() is threading.current_thread() and threading.active_count() == 1
+lock = threading.Lock()
+holder = threading.Thread(target=lambda: (lock.acquire(), lock.acquire()), daemon=True)  # never ends
+holder.start()
+pid = os.fork()
+if pid == 0:
+    os._exit(len(threading.enumerate()))
+print(seen, os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), threading._after_fork.__code__.co_name)`
+	if got := perform(t, session(t, ex), executor.Request{Code: code}).Output; got != "[True] 1 _after_fork\n" {
+		t.Errorf("%q", got)
+	}
+}

@@ -401,11 +401,12 @@ func (f *findings) limits(pid string, want []resource) {
 
 // mappings: memory that is shared and writable would be a way to siblings.
 func (f *findings) mappings(pid string) {
-	for line := range strings.Lines(f.read("/proc/" + pid + "/maps")) {
-		fields := strings.Fields(line)
-		if len(fields) > 1 && len(fields[1]) == 4 && fields[1][1] == 'w' && fields[1][3] == 's' {
-			f.add("the REPL has the shared writable mapping %q", strings.TrimSpace(line))
-		}
+	where, err := sys.SharedWritable(pid)
+	if err != nil {
+		f.add("memory of the REPL: %v", err)
+	}
+	if where != "" {
+		f.add("the REPL has the shared writable mapping %s", where)
 	}
 }
 

@@ -119,11 +119,13 @@ def end_results(error):
     """Shows the figures that are open, and returns the error that the execution ends with."""
     if not in_child and 'matplotlib.pyplot' in modules and not isinstance(error, (KeyboardInterrupt, MemoryError)):
         try:
-            load_show()
-            show_figures()
+            if show_loaded or modules['matplotlib._pylab_helpers'].Gcf.get_all_fig_managers():
+                load_show()
+                show_figures()
         except KeyboardInterrupt as e:
             return error if error is not None else e
         except BaseException as e:
+            load_show()
             complain('showing the figures', e)
     return error
 
@@ -311,7 +313,12 @@ def prepare_template(plan):
     sources.clear()
     latest.clear()
     forks = serve_forks, plan
+    load_show()
     return '{"status":"ok"}'
+
+
+def nothing():
+    pass
 
 
 def become_template():
@@ -322,7 +329,12 @@ def become_template():
     gc.collect()
     gc.freeze()
     serve_forks, plan = forks
+    # What threading has to do after a fork is to forget the threads that are not there any more. A
+    # template has none (the host has looked), and looking for them would copy a hundred pages.
+    hook = getattr(modules.get('threading'), '_after_fork', nothing)
+    kept, hook.__code__ = hook.__code__, nothing.__code__
     serve_forks(plan)
+    hook.__code__ = kept
     forks = None
     reseed()
     greet()
@@ -337,7 +349,8 @@ def reseed():
     if 'uuid' in modules:
         modules['uuid']._node = modules['uuid']._last_timestamp = None
     if 'numpy.random' in modules:
-        modules['numpy.random'].seed()
+        # From words of ours, as it takes twice the time to find some by itself.
+        modules['numpy.random'].seed(memoryview(posix.urandom(64)).cast('I').tolist())
 
 
 def listen_to_signals():
