@@ -19,12 +19,24 @@ import (
 // beside t.Parallel. Call it before the cleanups it is to judge are registered.
 func Leaks(t testing.TB) {
 	t.Helper()
-	before := takeSnapshot()
+	leaks(t, takeSnapshot)
+}
+
+// Growth is Leaks for what goes on after the test, and has other pipes, sockets
+// and files then: these are counted by their kind.
+func Growth(t testing.TB) {
+	t.Helper()
+	leaks(t, func() snapshot { return takeSnapshot().kinds() })
+}
+
+func leaks(t testing.TB, take func() snapshot) {
+	t.Helper()
+	before := take()
 	t.Cleanup(func() {
 		t.Helper()
 		deadline := time.Now().Add(2 * time.Second)
 		for {
-			left := before.missingFrom(takeSnapshot())
+			left := before.missingFrom(take())
 			if len(left) == 0 {
 				return
 			}
@@ -55,6 +67,20 @@ func takeSnapshot() snapshot {
 		s["group "+g]++
 	}
 	return s
+}
+
+// kinds is the snapshot without the numbers of pipes and sockets.
+func (s snapshot) kinds() snapshot {
+	kinds := make(snapshot)
+	for what, n := range s {
+		for _, kind := range []string{"descriptor of pipe:", "descriptor of socket:"} {
+			if strings.HasPrefix(what, kind) {
+				what = kind
+			}
+		}
+		kinds[what] += n
+	}
+	return kinds
 }
 
 // missingFrom lists what later has and s has not.

@@ -11,26 +11,21 @@ package escape
 import (
 	"bufio"
 	"context"
-	"crypto/sha256"
 	_ "embed"
 	"flag"
 	"fmt"
-	"io"
-	"io/fs"
+	"maps"
 	"net"
 	"os"
-	"os/exec"
-	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/cellblock/cellblock/executor"
 	"github.com/cellblock/cellblock/internal/testkit"
-	"github.com/cellblock/cellblock/rootfs"
 )
 
 // A probe is one attack and what must come of it.
@@ -57,6 +52,7 @@ type probe struct {
 	// What becomes of the row's own session, by its own doing, is not fixed.
 	anyVerdict, anyLost bool
 	slow                bool // left out by -short
+	alone               bool // not played in a session that others have used
 }
 
 // stage is a session with the host around it, on which a probe plays.
@@ -104,167 +100,6 @@ var prelude = sync.OnceValues(func() (string, error) {
 	return b.String() + "}\n" + preludeSource, nil
 })
 
-// host is what must not be reached, and what must go on.
-type host struct {
-	dir      string // of this test on the host
-	canary   string
-	canaries map[string]string
-	listener net.Listener
-	abstract string
-	reached  atomic.Int32
-	ex       *executor.Executor
-	sibling  *executor.Session
-	root     *executor.Config // of a mutant: another root than the usual one
-	shm      string           // number of a shared memory segment
-}
-
-// newHost plants canaries, listens on two addresses, and starts a sibling.
-func newHost(t *testing.T) *host {
-	t.Helper()
-	testkit.Require(t, testkit.Root, testkit.MemoryController, testkit.Python("3.9"))
-	dir, err := os.MkdirTemp("", "escape-")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { os.RemoveAll(dir) })
-	h := &host{dir: dir, canary: dir + "/canary", root: otherRoot(t)}
-	must(t, os.Chmod(dir, 0o755))
-	// Anyone who could name these could read and change them.
-	must(t, os.Mkdir(h.canary, 0o777))
-	must(t, os.Chmod(h.canary, 0o777))
-	must(t, os.Mkdir(h.canary+"/sub", 0o777))
-	must(t, os.Chmod(h.canary+"/sub", 0o777))
-	for _, name := range []string{"secret", "other", "sub/other"} {
-		must(t, os.WriteFile(h.canary+"/"+name, []byte("canary "+name), 0o666))
-		must(t, os.Chmod(h.canary+"/"+name, 0o666))
-	}
-	must(t, os.Mkdir(dir+"/sessions", 0o755))
-	h.listen(t)
-	h.share(t)
-	h.ex, err = executor.New(base(h))
-	must(t, err)
-	t.Cleanup(func() { must(t, h.ex.Close()) })
-	h.sibling, err = h.ex.NewSession(t.Context(), executor.SessionOptions{ID: "sibling"})
-	must(t, err)
-	// It sleeps so that what the host watches a longer execution with is open,
-	// and not taken for a leak later on.
-	h.run(t, h.sibling, executor.Request{Code: "import time\ntime.sleep(0.3)\nkept = 1"})
-	h.canaries = h.sums(t)
-	if h.root == nil {
-		t.Cleanup(func() { h.rootIntact(t) })
-	}
-	return h
-}
-
-// rootIntact compares every byte of the prepared root, which all cells share,
-// with its manifest.
-func (h *host) rootIntact(t *testing.T) {
-	t.Helper()
-	store, err := rootfs.Open("")
-	must(t, err)
-	spec, err := h.ex.Config().RootSpec()
-	must(t, err)
-	root, ok, err := store.Find(spec)
-	if err != nil || !ok {
-		t.Fatalf("the root is not to be found any more: %v", err)
-	}
-	report, err := store.Verify(root.Digest, nil)
-	must(t, err)
-	if !report.OK() {
-		t.Errorf("%s", report)
-	}
-}
-
-func (h *host) listen(t *testing.T) {
-	t.Helper()
-	tcp, err := net.Listen("tcp", "127.0.0.1:0")
-	must(t, err)
-	h.abstract = fmt.Sprintf("cellblock-escape-%d", os.Getpid())
-	unix, err := net.Listen("unix", "@"+h.abstract)
-	must(t, err)
-	h.listener = tcp
-	for _, l := range []net.Listener{tcp, unix} {
-		t.Cleanup(func() { l.Close() })
-		go func() {
-			for {
-				c, err := l.Accept()
-				if err != nil {
-					return
-				}
-				h.reached.Add(1)
-				c.Close()
-			}
-		}()
-	}
-}
-
-// share makes a segment of shared memory that everyone on the host may read.
-func (h *host) share(t *testing.T) {
-	t.Helper()
-	h.shm = "0"
-	if _, err := exec.LookPath("ipcmk"); err != nil {
-		return // the probe then asks for one that is not there
-	}
-	out, err := exec.Command("ipcmk", "-M", "4096", "-p", "0666").Output()
-	must(t, err)
-	_, id, ok := strings.Cut(strings.TrimSpace(string(out)), ": ")
-	if !ok {
-		t.Fatalf("ipcmk says %q", out)
-	}
-	h.shm = id
-	t.Cleanup(func() { must(t, exec.Command("ipcrm", "-m", id).Run()) })
-}
-
-// sums describes the canaries and the host's files that attacks like best.
-func (h *host) sums(t *testing.T) map[string]string {
-	t.Helper()
-	sums := map[string]string{}
-	add := func(path string, info fs.FileInfo) {
-		what := fmt.Sprintf("%s %d", info.Mode(), info.ModTime().UnixNano())
-		if info.Mode().IsRegular() {
-			f, err := os.Open(path)
-			must(t, err)
-			defer f.Close()
-			hash := sha256.New()
-			_, err = io.Copy(hash, f)
-			must(t, err)
-			what += fmt.Sprintf(" %x", hash.Sum(nil))
-		}
-		sums[path] = what
-	}
-	must(t, filepath.Walk(h.canary, func(path string, info fs.FileInfo, err error) error {
-		if err == nil {
-			add(path, info)
-		}
-		return err
-	}))
-	for _, path := range []string{"/etc/passwd", "/etc/shadow", "/etc", "/usr/bin/python3", "/tmp/pwned"} {
-		if info, err := os.Stat(path); err == nil {
-			add(path, info)
-		}
-	}
-	return sums
-}
-
-// holds checks what must be so after every probe.
-func (h *host) holds(t *testing.T) {
-	t.Helper()
-	for path, now := range h.sums(t) {
-		if was := h.canaries[path]; was != now {
-			t.Errorf("canary %s: %s, was %s", path, now, was)
-		}
-	}
-	if n := h.reached.Load(); n != 0 {
-		t.Errorf("a listener of the host was reached %d times", n)
-		h.reached.Store(0)
-	}
-	began := time.Now()
-	r := h.run(t, h.sibling, executor.Request{Code: "print(kept)"})
-	if took := time.Since(began); r.Output != "1\n" || took > time.Second {
-		t.Errorf("the sibling said %q (%s, %s) after %s", r.Output, r.Verdict, deref(r.Error), took)
-	}
-}
-
 // run executes in a session that must answer.
 func (h *host) run(t *testing.T, s *executor.Session, r executor.Request) executor.Result {
 	t.Helper()
@@ -301,35 +136,19 @@ func (h *host) play(t *testing.T, p probe) {
 	t.Helper()
 	testkit.Leaks(t)
 	ex := h.executorFor(t, p)
-	s := &stage{host: h, ex: ex, outside: t.TempDir()}
-	var o executor.SessionOptions
-	if p.folder {
-		s.folder = s.outside + "/folder"
-		o.Folder = s.folder
-	}
-	var err error
-	s.session, err = ex.NewSession(t.Context(), o)
-	must(t, err)
+	before := h.slots(t)
+	s := h.newStage(t, ex, p.folder)
 	closed := false
 	defer func() {
 		if !closed {
 			s.session.Close()
 		}
 	}()
-	h.prepare(t, s)
-	r := executor.Request{Code: h.fill(p.code)}
-	if p.req != nil {
-		p.req(&r)
-	}
+	during := h.slots(t)
+	s.prepare(t)
+	s.act(t, p)
+	maps.Copy(during, h.slots(t)) // the row may have taken another session
 	began := time.Now()
-	result := h.run(t, s.session, r)
-	took := time.Since(began)
-	p.judge(t, result, took)
-	if p.then != nil {
-		p.then(t, s, result)
-	}
-	s.answers(t, p.lost || p.lostLater, p.anyLost)
-	began = time.Now()
 	if err := s.session.Close(); err != nil {
 		t.Errorf("cannot close the session: %v", err)
 	}
@@ -337,15 +156,51 @@ func (h *host) play(t *testing.T, p probe) {
 	if took := time.Since(began); took > 5*time.Second {
 		t.Errorf("closing took %s", took)
 	}
-	h.nothingLeft(t, ex)
+	for n := range h.nothingLeft(t, before, during) {
+		if ex == h.ex || !ex.Config().Template || len(before) > 2 {
+			t.Errorf("the record of cell %d is left", n)
+		}
+		before[n] = true // the template of the row's own executor
+	}
 	h.holds(t)
 }
 
-func (h *host) prepare(t *testing.T, s *stage) {
+// newStage starts a session, with a folder on the host or without.
+func (h *host) newStage(t *testing.T, ex *executor.Executor, folder bool) *stage {
+	t.Helper()
+	s := &stage{host: h, ex: ex, outside: t.TempDir()}
+	var o executor.SessionOptions
+	if folder {
+		s.folder = s.outside + "/folder"
+		o.Folder = s.folder
+	}
+	var err error
+	s.session, err = ex.NewSession(t.Context(), o)
+	must(t, err)
+	return s
+}
+
+// act runs a row's code and looks at what comes of it, in the session as well.
+func (s *stage) act(t *testing.T, p probe) {
+	t.Helper()
+	r := executor.Request{Code: s.fill(p.code)}
+	if p.req != nil {
+		p.req(&r)
+	}
+	began := time.Now()
+	result := s.run(t, s.session, r)
+	p.judge(t, result, time.Since(began))
+	if p.then != nil {
+		p.then(t, s, result)
+	}
+	s.answers(t, p.lost || p.lostLater, p.anyLost)
+}
+
+func (s *stage) prepare(t *testing.T) {
 	t.Helper()
 	code, err := prelude()
 	must(t, err)
-	if r := h.run(t, s.session, executor.Request{Code: code, Filename: "<prelude>"}); r.Verdict != executor.VerdictOK {
+	if r := s.run(t, s.session, executor.Request{Code: code, Filename: "<prelude>"}); r.Verdict != executor.VerdictOK {
 		t.Fatalf("the prelude: %s: %s", r.Verdict, deref(r.Error))
 	}
 }
@@ -400,29 +255,18 @@ func (s *stage) answers(t *testing.T, lost, either bool) {
 	}
 }
 
-// nothingLeft: the records of living cells are those of the sibling, of the
-// template that it was forked from, and of that of the row's own executor.
-func (h *host) nothingLeft(t *testing.T, ex *executor.Executor) {
-	t.Helper()
-	records, err := os.ReadDir(h.dir + "/run/cells")
-	must(t, err)
-	want := 1
-	if h.ex.Config().Template {
-		want++
-	}
-	if ex != h.ex && ex.Config().Template {
-		want++
-	}
-	if len(records) != want {
-		t.Errorf("%d records of cells, want %d", len(records), want)
-	}
+// probes are the rows of every table.
+func probes() []probe {
+	return slices.Concat(networkProbes, execProbes, fileProbes, hostFileProbes, processProbes, memoryProbes, outputProbes, protocolProbes, kernelProbes, templateProbes)
 }
+
+func (p probe) path() string { return p.n + "/" + strings.ReplaceAll(p.name, " ", "-") }
 
 // table runs rows one after the other, each as a subtest.
 func table(t *testing.T, probes []probe) {
 	h := newHost(t)
 	for _, p := range probes {
-		t.Run(p.n+"/"+strings.ReplaceAll(p.name, " ", "-"), func(t *testing.T) {
+		t.Run(p.path(), func(t *testing.T) {
 			if p.slow && testing.Short() {
 				t.Log("left out by -short")
 				return

@@ -279,7 +279,7 @@ try:
     for n in range(10**6): os.link('f', 'h%d' % n)
 except OSError as e: print(errno.errorcode[e.errno])
 `, match: true, want: "ENOSPC True", within: 20 * time.Second, then: func(t *testing.T, s *stage, _ executor.Result) { s.again(t, "1") }},
-	{n: "41", name: "trees that nobody may read", folder: true, code: `
+	{n: "41", name: "trees that nobody may read", folder: true, alone: true, code: `
 os.mkdir('shut'); open('shut/x', 'w').write('x'); open('closed', 'w').write('x'); os.chmod('closed', 0); os.chmod('shut', 0)
 `, then: func(t *testing.T, s *stage, _ executor.Result) {
 		s.contained(t)

@@ -11,7 +11,6 @@ import (
 	"path/filepath"
 	"regexp"
 	"runtime"
-	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -203,7 +202,7 @@ func TestWeakened(t *testing.T) {
 		killOwner(t, func(string) {})
 		return
 	}
-	for _, p := range slices.Concat(networkProbes, execProbes, fileProbes, processProbes, memoryProbes, outputProbes, kernelProbes, hostFileProbes, protocolProbes, templateProbes) {
+	for _, p := range probes() {
 		if p.n+"/"+p.name == m.probe {
 			newHost(t).play(t, p)
 			return
