@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/cellblock/cellblock/seccomp"
+	"github.com/cellblock/cellblock/seccomp/bpf"
 )
 
 const high = 1 << 32 // a bit that the kernel does not look at in an int
@@ -226,10 +227,10 @@ func TestTable(t *testing.T) {
 }
 
 func TestForeignArchitecturesAreKilled(t *testing.T) {
-	for arch, foreign := range map[string]uint32{"amd64": archI386, "arm64": archARM} {
+	for arch, foreign := range map[string]uint32{"amd64": bpf.ArchI386, "arm64": bpf.ArchARM} {
 		f := load(t, arch)
 		for number := range uint32(1024) {
-			got, err := f.run(call{number: number, arch: foreign})
+			got, err := f.Run(bpf.Call{Number: number, Arch: foreign})
 			if err != nil || got != seccomp.KillProcess {
 				t.Fatalf("%s: number %d of a foreign architecture: %v, %v", arch, number, got, err)
 			}
@@ -241,19 +242,15 @@ func TestForeignArchitecturesAreKilled(t *testing.T) {
 // fulfil each alternative, that miss it by one bit, and that are random; and
 // with that, every instruction of the program must have run at least once.
 func TestFilterIsThePolicy(t *testing.T) {
-	for arch := range auditArch {
+	for arch := range bpf.Arch {
 		t.Run(arch, func(t *testing.T) {
 			f := load(t, arch)
 			random := rand.New(rand.NewPCG(1, 2))
-			numbers := []uint32{0x3fffffff, 0x40000000, 0x40000001, 0x40000208, 0x7fffffff, 0x80000000, 0xfffffffe, 0xffffffff}
-			for n := range uint32(1024) {
-				numbers = append(numbers, n)
-			}
 			asked := 0
-			for _, number := range numbers {
+			for _, number := range everyNumber() {
 				for _, args := range arguments(f.rows[number], random) {
-					c := call{number, auditArch[arch], args}
-					got, err := f.run(c)
+					c := bpf.Call{Number: number, Arch: bpf.Arch[arch], Args: args}
+					got, err := f.Run(c)
 					if err != nil {
 						t.Fatal(err)
 					}
@@ -263,15 +260,25 @@ func TestFilterIsThePolicy(t *testing.T) {
 					}
 				}
 			}
-			if _, err := f.run(call{arch: archI386}); err != nil {
+			if _, err := f.Run(bpf.Call{Arch: bpf.ArchI386}); err != nil {
 				t.Fatal(err)
 			}
-			if rest := f.unreached(); rest != "" {
+			if rest := f.Unreached(); rest != "" {
 				t.Errorf("no call reaches these instructions:\n%s", rest)
 			}
-			t.Logf("%d calls, %d instructions", asked, len(f.program))
+			t.Logf("%d calls, %d instructions", asked, f.Size())
 		})
 	}
+}
+
+// everyNumber is what the kernel knows, what it may know one day, and the ends
+// of the ranges above.
+func everyNumber() []uint32 {
+	numbers := []uint32{0x3fffffff, 0x40000000, 0x40000001, 0x40000208, 0x7fffffff, 0x80000000, 0xfffffffe, 0xffffffff}
+	for n := range uint32(1024) {
+		numbers = append(numbers, n)
+	}
+	return numbers
 }
 
 // arguments are telling ones for a row: for every alternative, arguments

@@ -6,14 +6,16 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/cellblock/cellblock/internal/testkit"
 	"github.com/cellblock/cellblock/seccomp"
+	"github.com/cellblock/cellblock/seccomp/bpf"
 	"github.com/cellblock/cellblock/seccomp/compile"
 )
 
 // What is committed is what the policy compiles to, here and now.
 func TestCommittedFiltersAreCompiledFromThePolicy(t *testing.T) {
 	needCompiler(t)
-	for arch := range auditArch {
+	for arch := range bpf.Arch {
 		program, err := compile.Filter(seccomp.Policy(), seccomp.Numbers(), arch)
 		if err != nil {
 			t.Fatal(err)
@@ -22,7 +24,7 @@ func TestCommittedFiltersAreCompiledFromThePolicy(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if !bytes.Equal(committed, compile.Encode(program)) {
+		if !bytes.Equal(committed, bpf.Encode(program)) {
 			t.Errorf("filter_%s.bpf is not what the policy compiles to: run go generate ./seccomp", arch)
 		}
 		names, err := compile.Names(seccomp.Policy(), seccomp.Numbers(), arch)
@@ -33,7 +35,7 @@ func TestCommittedFiltersAreCompiledFromThePolicy(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if text := compile.Disassemble(program, names); text != string(golden) {
+		if text := bpf.Disassemble(program, names); text != string(golden) {
 			t.Errorf("testdata/filter_%s.txt differs: run go generate ./seccomp", arch)
 		}
 	}
@@ -83,16 +85,5 @@ func TestCompilerRefuses(t *testing.T) {
 
 func needCompiler(t *testing.T) {
 	t.Helper()
-	if err := compile.Available(); err != nil {
-		skip(t, err.Error())
-	}
-}
-
-// skip skips with a reason, or fails where nothing may be skipped.
-func skip(t *testing.T, reason string) {
-	t.Helper()
-	if os.Getenv("REQUIRE_ALL") == "1" {
-		t.Fatal("REQUIRE_ALL is set: " + reason)
-	}
-	t.Skip(reason)
+	testkit.Require(t, testkit.Working("libseccomp", compile.Available()))
 }

@@ -14,6 +14,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"runtime"
 	"strconv"
 	"strings"
 	"sync"
@@ -78,6 +79,26 @@ func AnyOf(what string, found int) Need {
 	return Need{what, func() string {
 		if found == 0 {
 			return "there is none here"
+		}
+		return ""
+	}}
+}
+
+// Working is something whose absence shows as an error.
+func Working(what string, err error) Need {
+	return Need{what, func() string {
+		if err != nil {
+			return err.Error()
+		}
+		return ""
+	}}
+}
+
+// Architecture is a GOARCH that this machine has.
+func Architecture(name string) Need {
+	return Need{"a machine of architecture " + name, func() string {
+		if runtime.GOARCH != name {
+			return "this is " + runtime.GOARCH
 		}
 		return ""
 	}}

@@ -9,6 +9,7 @@ import (
 	libseccomp "github.com/seccomp/libseccomp-golang"
 
 	"github.com/cellblock/cellblock/seccomp"
+	"github.com/cellblock/cellblock/seccomp/bpf"
 )
 
 // Available is nil where Filter can compile.
@@ -25,7 +26,7 @@ var archs = map[string]libseccomp.ScmpArch{"amd64": libseccomp.ArchAMD64, "arm64
 // number for on an architecture that is not this machine's. So its default
 // is a mark, and every return of the mark is turned into a jump to a tail
 // (join.go) that answers both, and last of all the true default.
-func Filter(rows []seccomp.Row, numbers map[string]uint32, arch string) ([]Instruction, error) {
+func Filter(rows []seccomp.Row, numbers map[string]uint32, arch string) ([]bpf.Instruction, error) {
 	scmp, ok := archs[arch]
 	if !ok {
 		return nil, fmt.Errorf("cannot compile a filter for architecture %q", arch)
@@ -194,7 +195,7 @@ func scmpAction(a seccomp.Action) (libseccomp.ScmpAction, error) {
 
 // export takes the program out through a file: the library's way through
 // memory gets its size wrong in some versions.
-func export(filter *libseccomp.ScmpFilter) ([]Instruction, error) {
+func export(filter *libseccomp.ScmpFilter) ([]bpf.Instruction, error) {
 	f, err := os.CreateTemp("", "filter-*.bpf")
 	if err != nil {
 		return nil, err
@@ -208,5 +209,5 @@ func export(filter *libseccomp.ScmpFilter) ([]Instruction, error) {
 	if err != nil {
 		return nil, err
 	}
-	return Decode(b)
+	return bpf.Decode(b)
 }

@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"github.com/cellblock/cellblock/seccomp"
+	"github.com/cellblock/cellblock/seccomp/bpf"
 )
 
 // The mark is the default that the library is given: a SECCOMP_RET_TRACE
@@ -18,12 +19,12 @@ const (
 // join replaces each return of the mark by a jump to a tail, which answers
 // by number and then with the default. A jump is as long as a return, so the
 // rest of the program stays as it is.
-func join(program []Instruction, answers map[uint32]seccomp.Action) ([]Instruction, error) {
+func join(program []bpf.Instruction, answers map[uint32]seccomp.Action) ([]bpf.Instruction, error) {
 	program = dropUnreached(program)
 	start, marks := len(program), 0
 	for i, in := range program {
-		if in.Code == Return && in.K == mark {
-			program[i] = Instruction{Code: Jump, K: uint32(start - i - 1)}
+		if in.Code == bpf.Return && in.K == mark {
+			program[i] = bpf.Instruction{Code: bpf.Jump, K: uint32(start - i - 1)}
 			marks++
 		}
 	}
@@ -35,8 +36,8 @@ func join(program []Instruction, answers map[uint32]seccomp.Action) ([]Instructi
 		return nil, err
 	}
 	program = append(program, t...)
-	if len(program) > maxInstructs {
-		return nil, fmt.Errorf("a filter of %d instructions: the kernel takes %d", len(program), maxInstructs)
+	if len(program) > bpf.Most {
+		return nil, fmt.Errorf("a filter of %d instructions: the kernel takes %d", len(program), bpf.Most)
 	}
 	return program, nil
 }
@@ -44,7 +45,7 @@ func join(program []Instruction, answers map[uint32]seccomp.Action) ([]Instructi
 // dropUnreached cuts off instructions at the end that nothing leads to. The
 // library repeats a return where a jump would be too long, and then leaves
 // the original behind.
-func dropUnreached(program []Instruction) []Instruction {
+func dropUnreached(program []bpf.Instruction) []bpf.Instruction {
 	reached := make([]bool, len(program))
 	reach := func(at int) {
 		if at < len(reached) {
@@ -59,10 +60,10 @@ func dropUnreached(program []Instruction) []Instruction {
 		}
 		last = i
 		switch in.Code {
-		case Return:
-		case Jump:
+		case bpf.Return:
+		case bpf.Jump:
 			reach(i + 1 + int(in.K))
-		case JumpEqual, JumpGreater, JumpAtLeast, JumpBits:
+		case bpf.JumpEqual, bpf.JumpGreater, bpf.JumpAtLeast, bpf.JumpBits:
 			reach(i + 1 + int(in.JT))
 			reach(i + 1 + int(in.JF))
 		default:
@@ -74,7 +75,7 @@ func dropUnreached(program []Instruction) []Instruction {
 
 // tail is: load the number; one comparison for each answer, in the order of
 // numbers; the default; then one return for each action.
-func tail(answers map[uint32]seccomp.Action) ([]Instruction, error) {
+func tail(answers map[uint32]seccomp.Action) ([]bpf.Instruction, error) {
 	var numbers []uint32
 	var actions []seccomp.Action
 	for number, action := range answers {
@@ -86,7 +87,7 @@ func tail(answers map[uint32]seccomp.Action) ([]Instruction, error) {
 	slices.Sort(numbers)
 	slices.Sort(actions)
 
-	program := []Instruction{{Code: LoadWord, K: 0}}
+	program := []bpf.Instruction{{Code: bpf.LoadWord, K: 0}}
 	afterDefault := 1 + len(numbers) + 1
 	for _, number := range numbers {
 		to := afterDefault + slices.Index(actions, answers[number])
@@ -94,11 +95,11 @@ func tail(answers map[uint32]seccomp.Action) ([]Instruction, error) {
 		if distance > 255 {
 			return nil, fmt.Errorf("the filter's tail has %d numbers: more than one jump can cross", len(numbers))
 		}
-		program = append(program, Instruction{Code: JumpEqual, K: number, JT: uint8(distance)})
+		program = append(program, bpf.Instruction{Code: bpf.JumpEqual, K: number, JT: uint8(distance)})
 	}
-	program = append(program, Instruction{Code: Return, K: uint32(seccomp.Default)})
+	program = append(program, bpf.Instruction{Code: bpf.Return, K: uint32(seccomp.Default)})
 	for _, action := range actions {
-		program = append(program, Instruction{Code: Return, K: uint32(action)})
+		program = append(program, bpf.Instruction{Code: bpf.Return, K: uint32(action)})
 	}
 	return program, nil
 }

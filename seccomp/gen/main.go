@@ -11,6 +11,7 @@ import (
 	"slices"
 
 	"github.com/cellblock/cellblock/seccomp"
+	"github.com/cellblock/cellblock/seccomp/bpf"
 	"github.com/cellblock/cellblock/seccomp/compile"
 )
 
@@ -33,8 +34,8 @@ func run() error {
 			return err
 		}
 		for path, content := range map[string][]byte{
-			"filter_" + arch + ".bpf":           compile.Encode(program),
-			"testdata/filter_" + arch + ".txt":  []byte(compile.Disassemble(program, names)),
+			"filter_" + arch + ".bpf":           bpf.Encode(program),
+			"testdata/filter_" + arch + ".txt":  []byte(bpf.Disassemble(program, names)),
 			"testdata/numbers_" + arch + ".txt": list(names),
 		} {
 			if err := os.WriteFile(path, content, 0o644); err != nil {

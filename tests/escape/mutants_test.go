@@ -9,7 +9,7 @@ import (
 
 	"github.com/cellblock/cellblock/rootfs"
 	"github.com/cellblock/cellblock/seccomp"
-	"github.com/cellblock/cellblock/seccomp/compile"
+	"github.com/cellblock/cellblock/seccomp/bpf"
 )
 
 // A mutant is Cellblock with a layer left out, the probe that must notice, and
@@ -89,14 +89,14 @@ func noNamespace(flag string) []change {
 
 // allowAll is a filter of one instruction.
 func allowAll([]byte) []byte {
-	b := binary.LittleEndian.AppendUint16(nil, compile.Return)
+	b := binary.LittleEndian.AppendUint16(nil, bpf.Return)
 	return binary.LittleEndian.AppendUint32(append(b, 0, 0), uint32(seccomp.Allow))
 }
 
 // spare has every call that would be killed refused instead.
 func spare(filter []byte) []byte {
 	end := func(a seccomp.Action) []byte {
-		b := binary.LittleEndian.AppendUint16(nil, compile.Return)
+		b := binary.LittleEndian.AppendUint16(nil, bpf.Return)
 		return binary.LittleEndian.AppendUint32(append(b, 0, 0), uint32(a))
 	}
 	return bytes.ReplaceAll(filter, end(seccomp.KillProcess), end(seccomp.NoCall))

@@ -22,6 +22,7 @@ import (
 	"github.com/cellblock/cellblock/nsjail/native"
 	"github.com/cellblock/cellblock/rootfs"
 	"github.com/cellblock/cellblock/seccomp"
+	"github.com/cellblock/cellblock/seccomp/bpf"
 	"github.com/cellblock/cellblock/seccomp/compile"
 )
 
@@ -144,7 +145,7 @@ func (m mutant) programs(t *testing.T) string {
 		m.policy(rows)
 		program, err := compile.Filter(rows, seccomp.Numbers(), runtime.GOARCH)
 		must(t, err)
-		filter = compile.Encode(program)
+		filter = bpf.Encode(program)
 	}
 	if m.filter != nil {
 		filter = m.filter(filter)

@@ -63,6 +63,7 @@ var order = [][]string{
 	{"internal/weaken"},
 	{"internal/sys", "internal/trace"},
 	{"cgroup", "seccomp", "rootfs", "nsjail/mount", "nsjail/native", "internal/repl", "internal/workspace", "validator"},
+	{"seccomp/bpf"},
 	{"seccomp/compile"},
 	{"seccomp/gen", "nsjail"},
 	{"internal/template"},

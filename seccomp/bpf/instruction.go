@@ -1,13 +1,12 @@
-// Package compile turns the policy of package seccomp into a program for the
-// kernel, with libseccomp.
+// Package bpf reads, prints and runs the programs of system call filters.
 //
-//	program, err := compile.Filter(seccomp.Policy(), seccomp.Numbers(), "arm64")
-//	if err != nil { … }
-//	err = os.WriteFile("filter_arm64.bpf", compile.Encode(program), 0o644)
+//	program, err := bpf.Decode(filter)
+//	m := bpf.NewMachine(program)
+//	action, err := m.Run(bpf.Call{Number: 41, Arch: bpf.ArchAMD64})
 //
-// Only the generator and the tests use it: cgo in a program that starts
-// cells would cost each start more than the cell does. It loads nothing.
-package compile
+// The generator and the tests use it. It runs them as the kernel does, one at a
+// time; what several filters on one process come to is for the caller.
+package bpf
 
 import (
 	"encoding/binary"
@@ -26,21 +25,25 @@ type Instruction struct {
 
 // The codes that occur in a seccomp filter, from linux/filter.h.
 const (
-	LoadWord     = 0x20 // BPF_LD | BPF_W | BPF_ABS
-	And          = 0x54 // BPF_ALU | BPF_AND | BPF_K
-	Jump         = 0x05 // BPF_JMP | BPF_JA
-	JumpEqual    = 0x15 // BPF_JMP | BPF_JEQ | BPF_K
-	JumpGreater  = 0x25 // BPF_JMP | BPF_JGT | BPF_K
-	JumpAtLeast  = 0x35 // BPF_JMP | BPF_JGE | BPF_K
-	JumpBits     = 0x45 // BPF_JMP | BPF_JSET | BPF_K
-	Return       = 0x06 // BPF_RET | BPF_K
-	size         = 8
-	maxInstructs = 4096 // BPF_MAXINSNS
+	LoadWord    = 0x20 // BPF_LD | BPF_W | BPF_ABS
+	And         = 0x54 // BPF_ALU | BPF_AND | BPF_K
+	Jump        = 0x05 // BPF_JMP | BPF_JA
+	JumpEqual   = 0x15 // BPF_JMP | BPF_JEQ | BPF_K
+	JumpGreater = 0x25 // BPF_JMP | BPF_JGT | BPF_K
+	JumpAtLeast = 0x35 // BPF_JMP | BPF_JGE | BPF_K
+	JumpBits    = 0x45 // BPF_JMP | BPF_JSET | BPF_K
+	Return      = 0x06 // BPF_RET | BPF_K
+)
+
+const (
+	size = 8
+	// Most is how many instructions the kernel takes (BPF_MAXINSNS).
+	Most = 4096
 )
 
 // Decode reads a program as it is stored.
 func Decode(b []byte) ([]Instruction, error) {
-	if len(b) == 0 || len(b)%size != 0 || len(b)/size > maxInstructs {
+	if len(b) == 0 || len(b)%size != 0 || len(b)/size > Most {
 		return nil, fmt.Errorf("a filter of %d bytes is none", len(b))
 	}
 	program := make([]Instruction, 0, len(b)/size)
