@@ -37,6 +37,11 @@ func GetExecutionEnv() map[string]string {
 func environ(extra map[string]string) []string {
 	env := GetExecutionEnv()
 	maps.Copy(env, extra)
+	return variables(env)
+}
+
+// variables are K=V for each, in order.
+func variables(env map[string]string) []string {
 	list := make([]string, 0, len(env))
 	for _, k := range slices.Sorted(maps.Keys(env)) {
 		list = append(list, k+"="+env[k])

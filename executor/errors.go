@@ -50,6 +50,9 @@ func (r Request) check() error {
 	if r.FigureFormat != "" && r.FigureFormat != "png" && r.FigureFormat != "svg" {
 		return &InvalidError{"figure format", r.FigureFormat, "png or svg"}
 	}
+	if err := checkEnv(r.Env); err != nil {
+		return err
+	}
 	if r.Timeout < 0 {
 		return &InvalidError{"timeout", r.Timeout.String(), "it must not be negative"}
 	}

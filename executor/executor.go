@@ -85,15 +85,7 @@ func (c Config) check() error {
 	case c.WorkspaceFiles < 16:
 		return bad("workspace file limit", c.WorkspaceFiles, "it must be at least 16")
 	}
-	for name, value := range c.Env {
-		if name == "" || strings.ContainsAny(name, "=\x00") || strings.Contains(value, "\x00") {
-			return bad("environment variable", name+"="+value, "a name without = and no NUL bytes are needed")
-		}
-		if strings.HasPrefix(name, "LD_") {
-			return bad("environment variable", name, "what ld.so reads is the sandbox's own")
-		}
-	}
-	return nil
+	return checkEnv(c.Env)
 }
 
 // The smallest limits with which a cell can be built and Python starts.

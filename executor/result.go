@@ -14,6 +14,8 @@ type Request struct {
 	Filename string
 	// Argv becomes sys.argv; nil means [Filename].
 	Argv []string
+	// Env is added to the environment while the code runs.
+	Env map[string]string
 	// Module, when set, is run as `python -m Module` would, instead of Code.
 	Module string
 	// SessionID names the session whose variables and files live on;

@@ -160,7 +160,7 @@ func (x *run) start() {
 		x.before, _ = g.CPU()
 	}
 	x.request = repl.Request{
-		Code: x.r.Code, Filename: x.name, Module: x.r.Module, Argv: x.r.Argv, Stdin: x.r.Stdin,
+		Code: x.r.Code, Filename: x.name, Module: x.r.Module, Argv: x.r.Argv, Stdin: x.r.Stdin, Env: variables(x.r.Env),
 		Script: x.r.Script, Fresh: x.r.FreshNamespace, Finish: x.r.Finish,
 		Save:    s.folder != nil && x.r.Filename == "" && x.r.Module == "",
 		Results: !x.r.NoResults, Echo: x.r.EchoDisplay, SVG: x.r.FigureFormat == "svg",
@@ -310,13 +310,23 @@ func (x *run) watch(ctx context.Context) {
 	}
 }
 
-// kill ends all code of the cell; the control channel's end follows.
+// kill ends the code, and where memory was the reason all of the cell's: nothing
+// can be said of its state any more. The control channel's end follows.
 func (x *run) kill() {
 	x.lost = true
 	ctx, cancel := context.WithTimeout(context.Background(), readyTime)
 	defer cancel()
-	if err := x.s.cell.KillCode(ctx); err != nil {
+	whole, err := true, error(nil)
+	if x.oom {
+		err = x.s.tenants.killAll(ctx, x.s.cell)
+	} else {
+		whole, err = x.s.killREPL(ctx)
+	}
+	if err != nil {
 		x.s.cell.Close()
+	}
+	if conn := x.s.conn; !whole {
+		time.AfterFunc(channelTime, func() { conn.Close() })
 	}
 }
 
@@ -412,6 +422,10 @@ func (s *Session) bringIn(ctx context.Context, r Request) (lost bool, err error)
 	hindered := errors.Is(err, context.DeadlineExceeded) || errors.Is(err, nsjail.ErrWriterEnded)
 	if !hindered || ctx.Err() != nil || s.execution == 0 {
 		return false, err
+	}
+	// It may be the doing of any code in the cell.
+	if err := s.tenants.killAll(ctx, s.cell); err != nil {
+		s.cell.Close()
 	}
 	s.endREPL()
 	if _, err := s.ready(ctx, nil); err != nil {

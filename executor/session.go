@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -33,6 +35,8 @@ type SessionOptions struct {
 	Dirs []Dir
 	// Limits of this session, where they are not the executor's.
 	Limits Limits
+	// Env is added to the environment of the session's code.
+	Env map[string]string
 }
 
 // Session is a cell with a REPL and a workspace. Its executions are
@@ -42,6 +46,7 @@ type Session struct {
 	ex      *Executor
 	cfg     Config // the executor's, with the session's own limits
 	options SessionOptions
+	of      *Session      // whose cell it runs in; nil: its own (see Context)
 	turn    chan struct{} // holds one token while nobody executes
 
 	// What follows belongs to who holds the turn; cell, work and mirror change
@@ -58,10 +63,12 @@ type Session struct {
 	oomKills  int64        // of the cell's group, after the last execution
 	given     map[Dir]bool // directories that the cell has
 
-	mu     sync.Mutex
-	proc   *nsjail.Process // nil while there is no REPL
-	closed bool
-	living *nsjail.Cell // cell, for Close from another goroutine
+	mu       sync.Mutex
+	proc     *nsjail.Process // nil while there is no REPL
+	closed   bool
+	living   *nsjail.Cell // cell, for Close from another goroutine
+	tenants  *tenants     // of the cell
+	contexts map[*Session]bool
 }
 
 // NewSession makes a session. Its cell is built by the first execution.
@@ -71,6 +78,9 @@ func (e *Executor) NewSession(ctx context.Context, o SessionOptions) (*Session, 
 	}
 	cfg := o.Limits.apply(e.cfg)
 	if err := cfg.check(); err != nil {
+		return nil, err
+	}
+	if err := checkEnv(o.Env); err != nil {
 		return nil, err
 	}
 	s := &Session{ex: e, cfg: cfg, options: o, turn: make(chan struct{}, 1)}
@@ -119,7 +129,7 @@ func (s *Session) ready(ctx context.Context, dirs []Dir) (lost bool, err error) 
 	}
 	if s.conn == nil {
 		if err := s.startREPL(ctx); err != nil {
-			s.endCell()
+			s.discard(err)
 			return lost, err
 		}
 	}
@@ -136,6 +146,9 @@ func isClosed(c <-chan struct{}) bool {
 }
 
 func (s *Session) startCell(ctx context.Context, dirs []Dir) (err error) {
+	if s.of != nil {
+		return s.borrow(ctx)
+	}
 	cfg := s.cfg
 	if s.root, err = s.ex.root.get(ctx, cfg); err != nil {
 		return err
@@ -150,7 +163,10 @@ func (s *Session) startCell(ctx context.Context, dirs []Dir) (err error) {
 		return err
 	}
 	s.mu.Lock()
-	s.cell, s.living, s.proc = cell, cell, proc
+	s.cell, s.living, s.proc, s.tenants = cell, cell, proc, newTenants()
+	if proc != nil {
+		s.tenants.enter(proc)
+	}
 	closed := s.closed
 	s.mu.Unlock()
 	if closed {
@@ -216,9 +232,9 @@ func (c Config) spec(root *rootfs.Root, without []nsjail.Layer) nsjail.Spec {
 	}
 }
 
-// newREPL starts a Python in the cell, or forks one into it.
+// newREPL starts a Python in the cell, or forks one into it if no code runs there.
 func (s *Session) newREPL(ctx context.Context) (*nsjail.Process, error) {
-	if !s.cfg.Template {
+	if !s.cfg.Template || !s.tenants.isQuiet() {
 		return s.cell.StartREPL(ctx)
 	}
 	k, err := s.ex.template(ctx)
@@ -231,7 +247,22 @@ func (s *Session) newREPL(ctx context.Context) (*nsjail.Process, error) {
 // startREPL starts a Python in the cell and hands it over only when the kernel
 // says of it what the cell promises.
 func (s *Session) startREPL(ctx context.Context) error {
-	cfg := s.cfg
+	if err := s.checkedREPL(ctx); err != nil {
+		return err
+	}
+	if !s.proc.Forked() {
+		if err := s.preload(ctx); err != nil {
+			return err
+		}
+	}
+	return s.setEnv(ctx)
+}
+
+// checkedREPL starts a Python and checks its posture.
+func (s *Session) checkedREPL(ctx context.Context) error {
+	cfg, t := s.cfg, s.tenants
+	t.starting.Lock()
+	defer t.starting.Unlock()
 	s.mu.Lock()
 	proc := s.proc // of a cell that was just built
 	s.mu.Unlock()
@@ -240,6 +271,7 @@ func (s *Session) startREPL(ctx context.Context) error {
 		if proc, err = s.newREPL(ctx); err != nil {
 			return err
 		}
+		t.enter(proc)
 		s.mu.Lock()
 		s.proc = proc
 		s.mu.Unlock()
@@ -262,10 +294,17 @@ func (s *Session) startREPL(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := proc.WidenStack(); err != nil || cfg.Template {
-		return err
+	return proc.WidenStack()
+}
+
+// setEnv gives the REPL the session's own variables.
+func (s *Session) setEnv(ctx context.Context) error {
+	if len(s.options.Env) == 0 {
+		return nil
 	}
-	return s.preload(ctx)
+	ctx, cancel := context.WithTimeout(ctx, readyTime)
+	defer cancel()
+	return s.conn.SetEnv(ctx, variables(s.options.Env))
 }
 
 // preload imports what is preloaded, where no template has.
@@ -297,13 +336,14 @@ func (s *Session) startFailure(err error) error {
 	return fmt.Errorf("cannot start Python in the cell: %w", err)
 }
 
-// endREPL kills what runs in the cell and forgets its REPL. The cell and its
-// workspace stay.
+// endREPL kills what the session's REPL runs (see tenants.kill) and forgets it.
+// The cell and its workspace stay.
 func (s *Session) endREPL() {
 	ctx, cancel := context.WithTimeout(context.Background(), readyTime)
 	defer cancel()
 	if s.cell != nil {
-		if err := s.cell.KillCode(ctx); err != nil && !errors.Is(err, nsjail.ErrClosed) {
+		if _, err := s.killREPL(ctx); err != nil && !errors.Is(err, nsjail.ErrClosed) {
+			s.cell.Close()
 			s.endCell()
 			return
 		}
@@ -318,21 +358,27 @@ func (s *Session) dropREPL() {
 	}
 	s.spent = false
 	s.mu.Lock()
-	proc := s.proc
+	proc, t := s.proc, s.tenants
 	s.proc = nil
 	s.mu.Unlock()
 	if proc != nil {
+		t.leave(proc)
 		proc.Close()
 	}
 }
 
-// endCell ends all. The folder on the host stays.
+// endCell ends all; a context's cell is its session's to end. The folder on the
+// host stays.
 func (s *Session) endCell() error {
 	var err error
 	s.mu.Lock()
 	cell, work := s.cell, s.work
 	s.cell, s.living, s.work, s.mirror = nil, nil, nil, nil
 	s.mu.Unlock()
+	if s.of != nil {
+		s.dropREPL()
+		return nil
+	}
 	if cell != nil {
 		err = cell.Close()
 	}
@@ -415,10 +461,16 @@ func (s *Session) Close() error {
 		return nil
 	}
 	s.closed = true
-	cell := s.living
+	cell, contexts := s.living, slices.Collect(maps.Keys(s.contexts))
 	s.mu.Unlock()
+	if s.of != nil {
+		return s.closeContext()
+	}
 	if cell != nil {
 		cell.Close() // what waits for the code returns
+	}
+	for _, c := range contexts {
+		c.Close()
 	}
 	<-s.turn
 	err := s.endCell()

@@ -42,7 +42,8 @@ type Cell struct {
 	broken error               // why its init cannot be heard
 	exits  map[int32]chan Exit // by PID inside the cell
 	killed chan struct{}       // closed when all code is gone
-	rest   chan struct{}       // closed when the init has done what a REPL takes
+	owed   int                 // orders with descriptors that the init holds or may hold
+	rest   chan struct{}       // closed when there are none any more
 
 	ended     chan struct{} // closed when the init is gone
 	closeOnce sync.Once
@@ -116,8 +117,40 @@ func (c *Cell) listen() {
 		case 'k':
 			c.pass(&c.killed)
 		case 'q':
-			c.pass(&c.rest)
+			c.settled()
 		}
+	}
+}
+
+// post sends the init a message. Those with which it gets descriptors are
+// counted, until it says that it has closed them: see awaitRest.
+func (c *Cell) post(b []byte, fds ...int) error {
+	counted := b[0] == 'S' || b[0] == 'A' || b[0] == 'W'
+	if counted {
+		c.mu.Lock()
+		if c.owed == 0 {
+			c.rest = make(chan struct{})
+		}
+		c.owed++
+		c.mu.Unlock()
+	}
+	err := c.socket.Send(b, fds...)
+	if err != nil && counted {
+		c.settled()
+	}
+	return c.gone(err)
+}
+
+// settled notes that the init has closed what one order brought it.
+func (c *Cell) settled() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.owed == 0 {
+		return
+	}
+	if c.owed--; c.owed == 0 {
+		close(c.rest)
+		c.rest = nil
 	}
 }
 
@@ -168,8 +201,8 @@ func (c *Cell) forget(pid int32) {
 func (c *Cell) question(ctx context.Context, b []byte, fds ...int) (answer, error) {
 	c.ask.Lock()
 	defer c.ask.Unlock()
-	if err := c.socket.Send(b, fds...); err != nil {
-		return answer{}, c.gone(err)
+	if err := c.post(b, fds...); err != nil {
+		return answer{}, err
 	}
 	return c.answer(ctx)
 }

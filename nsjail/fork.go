@@ -180,8 +180,8 @@ func (c *Cell) ForkREPL(ctx context.Context, plan *ForkPlan, ask func(fds ...int
 	}
 	c.ask.Lock()
 	defer c.ask.Unlock()
-	if err := c.unrest(binary.NativeEndian.AppendUint32([]byte("A"), uint32(inner))); err != nil {
-		return nil, err
+	if err := c.post(binary.NativeEndian.AppendUint32([]byte("A"), uint32(inner))); err != nil {
+		return nil, orderFailure(err)
 	}
 	if p, err = c.receive(ctx, p); err != nil {
 		return nil, err

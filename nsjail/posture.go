@@ -37,8 +37,7 @@ func (c *Cell) CheckPosture(p *Process) error {
 
 	repl := strconv.Itoa(p.PID)
 	f.identity("repl", repl, identity{uid: c.hostID(c.host.code), gid: c.hostGID(c.host.code), seccomp: seccomp.Filters, fds: []int{0, 1, 2, 3}})
-	c.awaitRest()
-	f.descriptors("init", strconv.Itoa(c.process.Pid), []int{0, 1, 2, 3, 4})
+	f.initDescriptors(c)
 	f.kinds(repl, []string{"pipe:", "pipe:", "pipe:", "socket:"})
 	f.sameNamespaces(repl, c.namespaces)
 	f.root(repl, c.spec.Root)
@@ -66,8 +65,16 @@ func (c *Cell) CheckPosture(p *Process) error {
 	return nil
 }
 
-// awaitRest waits until the init has closed what it got for a REPL: until then it
-// holds more descriptors than it may.
+// initDescriptors: those of the init, while nobody sends it any.
+func (f *findings) initDescriptors(c *Cell) {
+	c.ask.Lock()
+	defer c.ask.Unlock()
+	c.awaitRest()
+	f.descriptors("init", strconv.Itoa(c.process.Pid), []int{0, 1, 2, 3, 4})
+}
+
+// awaitRest waits until the init has closed what it got for REPLs and uploads:
+// until then it holds more descriptors than it may.
 func (c *Cell) awaitRest() {
 	c.mu.Lock()
 	rest := c.rest

@@ -2,6 +2,7 @@ package nsjail
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"os"
@@ -69,27 +70,18 @@ func (c *Cell) order() (*Process, error) {
 		return nil, err
 	}
 	defer closeAll(theirs[:])
-	if err := c.unrest([]byte("S"), numbers(theirs[:])...); err != nil {
+	if err := c.post([]byte("S"), numbers(theirs[:])...); err != nil {
 		p.closeStreams()
-		return nil, err
+		return nil, orderFailure(err)
 	}
 	return p, nil
 }
 
-// unrest sends the init an order for which it holds more descriptors for a
-// while: see awaitRest.
-func (c *Cell) unrest(order []byte, fds ...int) error {
-	c.mu.Lock()
-	c.rest = make(chan struct{})
-	c.mu.Unlock()
-	err := c.socket.Send(order, fds...)
-	if err == nil {
-		return nil
+func orderFailure(err error) error {
+	if err == ErrClosed {
+		return err
 	}
-	if err = c.gone(err); err != ErrClosed {
-		err = hostStep("order-repl", err)
-	}
-	return err
+	return hostStep("order-repl", err)
 }
 
 // streams makes a REPL's streams: the host's ends, and its own, in the order of
@@ -201,8 +193,22 @@ func (p *Process) Signal(sig syscall.Signal) error {
 	return sys.PidfdSignal(int(p.pidfd.Fd()), sig)
 }
 
+// Kill ends the process with all that is in its process group, and returns when
+// it has ended. What has left the group lives on, until KillCode.
+func (p *Process) Kill(ctx context.Context) error {
+	if err := p.cell.post(binary.NativeEndian.AppendUint32([]byte("G"), uint32(p.inner))); err != nil {
+		return err
+	}
+	select {
+	case <-p.ended:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
 // Close closes the host's ends of its streams. It ends no process: that is
-// for KillCode and Close of the cell.
+// for Kill, and for KillCode and Close of the cell.
 func (p *Process) Close() {
 	p.closeStreams()
 	if p.pidfd != nil {

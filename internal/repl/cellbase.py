@@ -54,7 +54,7 @@ type_mro = type.__dict__['__mro__'].__get__
 
 CONTROL = 3
 # Operations and flags of a request, as in wire.go.
-EXEC, COMPLETE, CHECK, LIMIT, TEMPLATE = 1, 2, 3, 4, 5
+EXEC, COMPLETE, CHECK, LIMIT, TEMPLATE, SETENV = 1, 2, 3, 4, 5, 6
 SCRIPT, FRESH, PRELOAD, FINISH, SHOW, SAVE, QUIET, STDIN_DATA, STDIN_LIVE, RICH, ECHO, SVG = (1 << i for i in range(12))
 # Bounds of what a reply holds, in characters; wire.go allows for six bytes each.
 MAX_TEXT, MAX_MESSAGE, MAX_NAMESPACE, MAX_VARIABLES, MAX_VALUE, MAX_NAMES = 65536, 8192, 65536, 500, 100, 200

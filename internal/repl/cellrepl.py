@@ -144,8 +144,7 @@ def execute(flags, source, filename, module, argv, env, stdin_data):
     modules['__main__'] = main
     filename = filename.decode('utf-8', 'replace')
     sys.argv = argv.decode('utf-8', 'surrogateescape').split('\0')[:-1] if argv else [filename]
-    if env:
-        set_environment(env)
+    borrowed = set_environment(env) if env else None
     path = None
     if filename[:1] != '<' and not module:
         path = filename if filename[:1] == '/' else posix.getcwd() + '/' + filename
@@ -180,6 +179,11 @@ def execute(flags, source, filename, module, argv, env, stdin_data):
                 value = None
     except BaseException as e:
         error = e
+    if borrowed:
+        try:
+            restore_environment(borrowed)
+        except BaseException as e:
+            error = e if error is None else error
     # A trace function left behind would see, and could break, what follows.
     if getprofile() is not None:
         setprofile(None)
@@ -213,12 +217,40 @@ def execute(flags, source, filename, module, argv, env, stdin_data):
 
 
 def set_environment(env):
+    """Sets variables, and returns what they were: name, the value now, the value before or None."""
+    before = []
     for item in env.split(b'\0')[:-1]:
         name, _, value = item.partition(b'=')
-        posix.environ[name] = value
-        posix.putenv(name, value)
+        before.append((name, value, posix.environ.get(name)))
+        set_variable(name, value)
+    return before
+
+
+def restore_environment(before):
+    """Undoes set_environment, but for variables that the code has set anew."""
+    for name, value, old in before:
+        now = modules['os'].environb.get(name) if 'os' in modules else posix.environ.get(name)
+        if now == value:
+            set_variable(name, old)
+
+
+def set_variable(name, value):
+    """value is None for one that is to be gone. os.environ is a copy of posix.environ."""
+    if value is None:
+        posix.environ.pop(name, None)
+        posix.unsetenv(name)
         if 'os' in modules:
-            modules['os'].environb[name] = value
+            modules['os'].environb.pop(name, None)
+        return
+    posix.environ[name] = value
+    posix.putenv(name, value)
+    if 'os' in modules:
+        modules['os'].environb[name] = value
+
+
+def set_env(env):
+    set_environment(env)
+    return '{"status":"ok"}'
 
 
 def save(path, source):
@@ -295,7 +327,7 @@ def answer(data):
         start += size
     if op == EXEC:
         return execute(flags, *fields)
-    return {COMPLETE: complete, CHECK: check, LIMIT: limit, TEMPLATE: prepare_template}[op](fields[0])
+    return {COMPLETE: complete, CHECK: check, LIMIT: limit, TEMPLATE: prepare_template, SETENV: set_env}[op](fields[0])
 
 
 # --- A template: this program in a process that REPLs are forked from. It has run what is preloaded,

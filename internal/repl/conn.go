@@ -134,6 +134,15 @@ func (c *Conn) LimitData(ctx context.Context, bytes int64) error {
 	return err
 }
 
+// SetEnv sets environment variables, each as K=V, for all later executions.
+func (c *Conn) SetEnv(ctx context.Context, env []string) error {
+	list, err := terminated("environment entry", env)
+	if err == nil {
+		_, err = c.ask(ctx, opSetEnv, list)
+	}
+	return err
+}
+
 // Template makes the REPL a template, which forks a REPL for each message of one
 // byte with descriptors on the connection that is returned (nsjail/native/src/fork.c)
 // and speaks this protocol no more. The Conn is of no more use.

@@ -41,6 +41,7 @@ const (
 	opCheck
 	opLimit
 	opTemplate
+	opSetEnv
 )
 
 // The flags of opExec, as in cellrepl.py.
@@ -70,7 +71,7 @@ type Request struct {
 	Module string
 	// Argv becomes sys.argv; nil means [Filename].
 	Argv []string
-	// Env holds K=V additions to the environment.
+	// Env holds K=V additions to the environment, while the code runs.
 	Env []string
 	// Stdin is what the program reads; nil means end of file at once.
 	Stdin []byte

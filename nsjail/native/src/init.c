@@ -19,11 +19,12 @@
  *    | <----- s + pidfd, or s + step, errno
  *    | <----- q: at rest, what was passed is closed
  *    | <----- x pid status usage          | <------------- a REPL ends ----- |
- *    | W + pipe: write a file ----------> |  fork, drop, write -> x
+ *    | W + pipe: write a file ----------> |  fork, drop, write -> x; q as well
  *    | D, M: delete, make directory ----> |  fork, drop, do it -> x
  *    | A + pid: adopt a REPL that a template forked (fork.c) -> s + pidfd
  *    | K: kill all code ----------------> |  kill(-1, SIGKILL)
  *    | <----- k, when no child is left    |
+ *    | G + pid: kill one REPL's group --> |  kill(-pid, SIGKILL) -> x
  *    | (end of file: the owner is gone)   |  exit, and the kernel ends the cell
  *
  * It decides nothing: which calls build the cell, and in which order, the host
@@ -222,6 +223,11 @@ static void start_repl(const int *fd) {
 	if (pid < 0) {
 		r.step = S_CLONE;
 		r.err = (int32_t)-pid;
+		pidfd = -1; /* the kernel may have written one that it took back */
+		if (e >= 0) {
+			sys(__NR_close, report[0]);
+			sys(__NR_close, report[1]);
+		}
 	} else {
 		remember((int)pid);
 		sys(__NR_close, report[1]);
@@ -252,6 +258,14 @@ static void adopt(const char *body) {
 	}
 	tell(&r, (int)pidfd);
 	if (pidfd >= 0) sys(__NR_close, pidfd);
+}
+
+/* kill_group ends a REPL with what has stayed in its process group. What the
+ * host names is a process of this namespace; never all of them (-1). */
+static void kill_group(const char *body) {
+	int32_t pid;
+	memcpy(&pid, body, 4);
+	if (pid > 1) sys(__NR_kill, -(long)pid, 9);
 }
 
 /* job: kind, u32 mode, i64 size, path */
@@ -326,6 +340,9 @@ static void hear(void) {
 	case 'A':
 		if (n == 5) adopt(msg + 1);
 		break;
+	case 'G':
+		if (n == 5) kill_group(msg + 1);
+		break;
 	case 'C':
 		if (nest && n > 2 && fds > msg[1] && sys(__NR_clone, 17 /* SIGCHLD */, 0, 0, 0, 0) == 0)
 			build(msg + 1, (size_t)n - 1, c.fd, fds, args);
@@ -340,7 +357,7 @@ static void hear(void) {
 		break;
 	}
 	for (int i = 0; i < fds; i++) sys(__NR_close, c.fd[i]);
-	if (msg[0] == 'S' || msg[0] == 'A') {
+	if (msg[0] == 'S' || msg[0] == 'A' || msg[0] == 'W') {
 		struct reply rest = { .kind = 'q' };
 		tell(&rest, -1);
 	}
