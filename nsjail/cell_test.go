@@ -362,3 +362,35 @@ func TestPostureFindsWhatIsMissing(t *testing.T) {
 		t.Error("a process that is gone has a good posture")
 	}
 }
+
+func TestREPLsOfOneCell(t *testing.T) {
+	testkit.Require(t, testkit.Root, testkit.MemoryController)
+	cell, first, one := start(t, spec(t))
+	second, two := startREPL(t, cell)
+	for _, p := range []*nsjail.Process{first, second} {
+		if err := cell.CheckPosture(p); err != nil {
+			t.Fatal(err)
+		}
+	}
+	value(t, one, "import os; x = 1")
+	value(t, two, "import os; x = 2; stays = os.fork() or __import__('time').sleep(99)")
+	left := value(t, two, "left = os.fork()\nif not left: os.setsid(); __import__('time').sleep(99)\nleft")
+	if err := second.Kill(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if s := second.Exit().Status; !s.Signaled() || s.Signal() != syscall.SIGKILL {
+		t.Errorf("the REPL ended with %v, not by SIGKILL", s)
+	}
+	if got := value(t, one, "x, [p for p in os.listdir('/proc') if p.isdigit() and p not in ('1', str(os.getpid()))]"); got != "(1, ['"+left+"'])" {
+		t.Errorf("after the kill of a group there are %s, not the child %s that had left it", got, left)
+	}
+	third, three := startREPL(t, cell)
+	if err := cell.CheckPosture(third); err != nil {
+		t.Fatal(err)
+	}
+	value(t, three, "1")
+	if err := second.Kill(t.Context()); err != nil {
+		t.Errorf("a second kill: %v", err)
+	}
+	value(t, three, "1")
+}
