@@ -105,6 +105,7 @@ type run struct {
 	verdict    Verdict // decided by the host; "" leaves it to the reply
 	cause      error
 	lost       bool // the REPL is gone
+	swept      bool // all code of the cell was killed
 	lostBefore bool // it ended between executions; this one has a fresh one
 	died       bool // by itself, or by a signal that was not ours
 	exit       nsjail.Exit
@@ -316,7 +317,8 @@ func (x *run) kill() {
 	x.lost = true
 	ctx, cancel := context.WithTimeout(context.Background(), readyTime)
 	defer cancel()
-	whole, err := true, error(nil)
+	var err error
+	whole := true
 	if x.oom {
 		err = x.s.tenants.killAll(ctx, x.s.cell)
 	} else {
@@ -325,6 +327,7 @@ func (x *run) kill() {
 	if err != nil {
 		x.s.cell.Close()
 	}
+	x.swept = x.swept || whole
 	if conn := x.s.conn; !whole {
 		time.AfterFunc(channelTime, func() { conn.Close() })
 	}
@@ -347,9 +350,9 @@ func (x *run) settle() {
 		x.oom = x.oom || x.after.OOMKills > s.oomKills
 		s.oomKills = x.after.OOMKills
 	}
-	if x.oom && !x.lost {
-		// The kernel took a child and not the REPL: nothing can be said of the
-		// state of the code any more.
+	if x.oom && !x.swept {
+		// The kernel took a child, or this REPL beside others: nothing can be said
+		// of the state of the code any more.
 		x.kill()
 	}
 	switch {

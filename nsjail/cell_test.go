@@ -372,9 +372,9 @@ func TestREPLsOfOneCell(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	value(t, one, "import os; x = 1")
-	value(t, two, "import os; x = 2; stays = os.fork() or __import__('time').sleep(99)")
-	left := value(t, two, "left = os.fork()\nif not left: os.setsid(); __import__('time').sleep(99)\nleft")
+	value(t, one, "import os; x = 1; x")
+	value(t, two, "import os, time; x = 2; os.fork() or time.sleep(99)")
+	left := value(t, two, "r, w = os.pipe()\nleft = os.fork()\nif not left: os.setsid(); os.write(w, b'x'); time.sleep(99)\nos.read(r, 1) and left")
 	if err := second.Kill(t.Context()); err != nil {
 		t.Fatal(err)
 	}
