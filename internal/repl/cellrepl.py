@@ -333,20 +333,37 @@ def answer(data):
 # --- A template: this program in a process that REPLs are forked from. It has run what is preloaded,
 # and from now on native code only, which would otherwise copy its pages for each REPL.
 
-forks = None  # the native function and its plan, in a template
+native = None  # fork.so, in a template
+forks = None   # the plan of each fork, in a template that is done
 
 
 def prepare_template(plan):
-    global forks
-    spec = Module('cellblock_fork')
-    spec.name, spec.origin = 'cellblock_fork', '/cellblock/fork.so'
-    serve_forks = _imp.create_dynamic(spec).serve
-    modules.pop('cellblock_fork', None)
-    sources.clear()
-    latest.clear()
-    forks = serve_forks, plan
-    load_show()
+    global native, forks
+    if native is None:
+        spec = Module('cellblock_fork')
+        spec.name, spec.origin = 'cellblock_fork', '/cellblock/fork.so'
+        native = _imp.create_dynamic(spec)
+        modules.pop('cellblock_fork', None)
+        native.gather()
+        load_show()
+    else:
+        sources.clear()
+        latest.clear()
+        forks = plan
     return '{"status":"ok"}'
+
+
+def own_memory():
+    """Where this process's own memory lies: pairs of addresses."""
+    fd = posix.open('/proc/self/maps', posix.O_RDONLY | posix.O_CLOEXEC)
+    try:
+        text = b''.join(iter(lambda: read(fd, 1 << 16), b''))
+    finally:
+        close(fd)
+    for line in text.splitlines():
+        where, rights, _, _, inode, *name = line.split()
+        if rights == b'rw-p' and inode == b'0' and name in ([], [b'[heap]']):
+            yield [int(a, 16) for a in where.split(b'-')]
 
 
 def nothing():
@@ -360,12 +377,14 @@ def become_template():
     gc = load('gc')
     gc.collect()
     gc.freeze()
-    serve_forks, plan = forks
+    # In large pages a fork has less to copy, and the end of a REPL less to give back.
+    for start, end in own_memory():
+        native.collapse(start.to_bytes(8, sys.byteorder) + end.to_bytes(8, sys.byteorder))
     # What threading has to do after a fork is to forget the threads that are not there any more. A
     # template has none (the host has looked), and looking for them would copy a hundred pages.
     hook = getattr(modules.get('threading'), '_after_fork', nothing)
     kept, hook.__code__ = hook.__code__, nothing.__code__
-    serve_forks(plan)
+    native.serve(forks)
     hook.__code__ = kept
     forks = None
     reseed()

@@ -143,9 +143,17 @@ func (c *Conn) SetEnv(ctx context.Context, env []string) error {
 	return err
 }
 
+// PrepareTemplate has a REPL that is to be a template get ready for that, before it
+// imports anything: what it allocates from now on lies together.
+func (c *Conn) PrepareTemplate(ctx context.Context) error {
+	_, err := c.ask(ctx, opTemplate, "")
+	return err
+}
+
 // Template makes the REPL a template, which forks a REPL for each message of one
 // byte with descriptors on the connection that is returned (nsjail/native/src/fork.c)
-// and speaks this protocol no more. The Conn is of no more use.
+// and speaks this protocol no more. The Conn is of no more use. PrepareTemplate
+// comes first.
 func (c *Conn) Template(ctx context.Context, plan []byte) (*net.UnixConn, error) {
 	if _, err := c.ask(ctx, opTemplate, string(plan)); err != nil {
 		return nil, err

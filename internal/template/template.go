@@ -71,6 +71,9 @@ func start(ctx context.Context, nest *nsjail.Nest, plan *nsjail.ForkPlan, module
 	if _, err := conn.Ready(ctx); err != nil {
 		return nil, fmt.Errorf("cannot start the template: %w", err)
 	}
+	if err := conn.PrepareTemplate(ctx); err != nil {
+		return nil, fmt.Errorf("cannot make a template of Python: %w", err)
+	}
 	oneThread := func(m Module) error {
 		threads, err := os.ReadDir("/proc/" + strconv.Itoa(proc.PID) + "/task")
 		if err != nil {
