@@ -124,9 +124,11 @@ func stepNames(golden string) []string {
 }
 
 func TestGoCodeIsOfExamples(t *testing.T) {
-	examples := squeeze(read(t, "../executor/example_test.go"))
 	blocks := regexp.MustCompile("(?s)```go\n(.*?)```")
-	for _, page := range []string{"api.md", "../README.md"} {
+	for page, source := range map[string]string{
+		"api.md": "../executor/example_test.go", "../README.md": "../executor/example_test.go", "mcp.md": "../tests/mcp/example_test.go",
+	} {
+		examples := squeeze(read(t, source))
 		for i, m := range blocks.FindAllStringSubmatch(read(t, page), -1) {
 			for part := range strings.SplitSeq(m[1], "// …\n") {
 				if !strings.Contains(examples, squeeze(part)) {

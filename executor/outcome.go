@@ -26,10 +26,10 @@ func (x *run) result() Result {
 		Session:       SessionResult{ID: s.options.ID, Execution: s.execution, Lost: x.lost && !x.r.Finish || x.lostBefore},
 		Usage:         x.usage(),
 	}
-	if x.r.Stdout != nil {
+	if x.r.Stdout != nil && !x.r.Watch {
 		r.Truncated.Output = false // passed on whole
 	}
-	if x.r.Stderr != nil {
+	if x.r.Stderr != nil && !x.r.Watch {
 		r.Truncated.Stderr = false
 	}
 	if x.reply != nil {

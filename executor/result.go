@@ -43,6 +43,10 @@ type Request struct {
 	// Stdout and Stderr, when set, get each piece of output as it arrives;
 	// Result.Output and Result.Stderr are kept as well, up to Config.MaxOutput.
 	Stdout, Stderr func([]byte)
+	// Watch means that Stdout and Stderr only look on: what goes beyond
+	// Config.MaxOutput is lost, so that Result.Truncated and the limit of output
+	// are as they are without them.
+	Watch bool
 	// Script means that Code is a whole program, run as `python FILE` would:
 	// the value of a last expression is not wanted.
 	Script bool

@@ -47,6 +47,10 @@ func (c Config) RootSpec() (rootfs.Spec, error) {
 	return rootfs.Spec{Python: c.Python, Packages: c.Packages, Venv: c.Venv, Support: support}, nil
 }
 
+// Root is the prepared root that sessions have, found or built if that has not
+// happened yet, which can take minutes. Errors are those of package rootfs.
+func (e *Executor) Root(ctx context.Context) (*rootfs.Root, error) { return e.root.get(ctx, e.cfg) }
+
 // rootHolder finds or builds the root once and keeps it marked as used.
 type rootHolder struct {
 	mu      sync.Mutex

@@ -135,10 +135,10 @@ func (s *Session) newRun(r Request) *run {
 	}
 	x.out = stream{file: s.proc.Stdout, keep: max(cfg.MaxOutput, 0), limit: limit, over: over, tee: r.Stdout}
 	x.err = stream{file: s.proc.Stderr, keep: max(cfg.MaxOutput, 0), limit: limit, over: over, tee: r.Stderr}
-	if r.Stdout != nil {
+	if r.Stdout != nil && !r.Watch {
 		x.out.limit = 0 // passed on, not kept: nothing to protect
 	}
-	if r.Stderr != nil {
+	if r.Stderr != nil && !r.Watch {
 		x.err.limit = 0
 	}
 	return x

@@ -27,6 +27,7 @@ type Server struct {
 	keeper   *keeper
 	spool    *spool
 	metrics  *metrics
+	mcp      *mcpServers
 	api      huma.API
 	http     *http.Server
 	large    chan struct{} // holds a token for each large body that is read
@@ -55,6 +56,7 @@ func New(s Settings) (*Server, error) {
 	}
 	x.metrics = newMetrics(x)
 	x.life, x.end = context.WithCancelCause(context.Background())
+	x.mcp = newMCPServers(x)
 	mux := http.NewServeMux()
 	x.api = routes(x, mux)
 	x.http = &http.Server{
@@ -117,9 +119,10 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	s.keeper.mu.Unlock()
 	s.expiry()
 	s.idle.Wait()
+	var wg sync.WaitGroup
+	wg.Go(s.mcp.close) // or their streams would be waited for
 	err := s.http.Shutdown(ctx)
 	s.end(errDraining())
-	var wg sync.WaitGroup
 	for _, x := range s.keeper.drain() {
 		wg.Go(func() { s.finishSession(x) })
 	}
@@ -179,6 +182,7 @@ func routes(s *Server, mux *http.ServeMux) huma.API {
 	}
 	polish(api)
 	addOpenAPI(api, mux)
+	mux.Handle(mcpPath, s.mcp)
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		writeProblem(w, r, problem(KindNotFound, "there is nothing at %s", shorten(r.URL.Path)))
 	})

@@ -68,7 +68,8 @@ func commands() []command {
 		{"exec", handOver(1)},
 		{"sessions", handOver(2)},
 		{"files", handOver(3)},
-		{"config", handOver(4)},
+		{"mcp", handOver(4)},
+		{"config", handOver(5)},
 	}
 }
 

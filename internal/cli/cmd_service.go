@@ -19,6 +19,7 @@ var handedOver = []struct{ use, short, example string }{
 	{"exec [flags] (FILE | - | -c CODE)", "Run code through a service", "  cellblock exec --session s -c 'x = 1'"},
 	{"sessions [flags]", "List, watch, make and end a service's sessions", "  cellblock sessions --watch"},
 	{"files [command]", "Read and write the files of a service's session", "  cellblock files list work"},
+	{"mcp [flags]", "Serve a sandbox to a language model, by the Model Context Protocol", "  cellblock mcp --with pandas,matplotlib\n  cellblock mcp install --client claude-code"},
 	{"config [command]", "Check a service's configuration, list its keys, make a token", "  cellblock config check cellblock.toml"},
 }
 

@@ -19,6 +19,15 @@ type fileFlags struct {
 	out         string
 }
 
+// InputFiles and InputDirs read values of --file and --dir for programs that
+// have these flags as well.
+func InputFiles(files []string) (map[string]string, error) {
+	return (&fileFlags{files: files}).inputFiles()
+}
+
+// InputDirs: see InputFiles.
+func InputDirs(dirs []string) ([]executor.Dir, error) { return (&fileFlags{dirs: dirs}).inputDirs() }
+
 func (f *fileFlags) addFiles(fs *pflag.FlagSet) {
 	fs.StringArrayVar(&f.files, "file", nil, "copy the file `HOST[:NAME]` into the workspace; may be repeated")
 	fs.StringArrayVar(&f.dirs, "dir", nil, "copy the directory `HOST[:NAME][:ro]` into the workspace, read-only with :ro; may be repeated")

@@ -77,7 +77,7 @@ func (a *app) root() *cobra.Command {
 		}
 		return usagef("%v (see: %s --help)", err, cmd.CommandPath())
 	})
-	root.AddCommand(newServe(a), newExec(a), newSessions(a), newFiles(a), newConfig(a))
+	root.AddCommand(newServe(a), newExec(a), newSessions(a), newFiles(a), newMCP(a), newConfig(a))
 	return root
 }
 

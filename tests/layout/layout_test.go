@@ -68,7 +68,8 @@ var order = [][]string{
 	{"seccomp/gen", "nsjail"},
 	{"internal/template"},
 	{"executor"},
-	{"internal/cli", "internal/api"},
+	{"internal/cli", "internal/mcp"},
+	{"internal/api"},
 	{"internal/servicecli"},
 	{"cmd/cellblock", "cmd/cellblock-service"},
 }
@@ -108,7 +109,7 @@ func TestRunLinksNoService(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, heavy := range []string{"net/http", "crypto/tls", "github.com/danielgtaylor/huma/v2", "github.com/prometheus/client_golang/prometheus"} {
+	for _, heavy := range []string{"net/http", "crypto/tls", "github.com/danielgtaylor/huma/v2", "github.com/modelcontextprotocol/go-sdk/mcp", "github.com/prometheus/client_golang/prometheus"} {
 		if slices.Contains(strings.Fields(string(out)), heavy) {
 			t.Errorf("cmd/cellblock links %s", heavy)
 		}

@@ -1,0 +1,118 @@
+package servicecli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"slices"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/cellblock/cellblock/executor"
+	"github.com/cellblock/cellblock/internal/cli"
+	"github.com/cellblock/cellblock/internal/mcp"
+)
+
+const mcpLong = `Serve a sandbox to a language model, by the Model Context Protocol over standard
+input and output: a client (Claude, Cursor, VS Code, an agent of yours) starts
+this command, and its model gets tools to run Python and to exchange files. One
+process is one conversation, with one session, which ends with it.
+
+No service is needed. A service that runs has the same tools at /mcp.`
+
+const mcpExample = `  cellblock mcp install --client claude-code
+  cellblock mcp install --client vscode -- --with pandas,matplotlib --dir ./data:data:ro
+  cellblock mcp --with numpy,pandas --memory 1G --timeout 60s`
+
+// mcpKeys are the options that mean something without a service.
+var mcpKeys = []string{
+	"root", "python", "with", "venv", "preload", "state_dir", "runtime_dir", "cgroup_parent", "without", "env",
+	"timeout", "max_timeout", "cpu_time", "memory", "cpus", "pids", "workspace_size", "workspace_files", "max_output", "log_level",
+}
+
+type mcpCommand struct {
+	app         *app
+	options     options
+	files, dirs []string
+}
+
+func newMCP(a *app) *cobra.Command {
+	c := &mcpCommand{app: a}
+	cmd := &cobra.Command{
+		Use: "mcp [flags]", Short: "Serve a sandbox to a language model, by the Model Context Protocol",
+		Long: mcpLong, Example: mcpExample, Args: noArguments, DisableFlagsInUseLine: true,
+		RunE: func(*cobra.Command, []string) error { return c.serve() },
+	}
+	fs := cmd.Flags()
+	fs.SortFlags = false
+	fs.StringArrayVar(&c.files, "file", nil, "copy the file `HOST[:NAME]` into the workspace; may be repeated")
+	fs.StringArrayVar(&c.dirs, "dir", nil, "copy the directory `HOST[:NAME][:ro]` into the workspace, read-only with :ro; may be repeated")
+	addTo(fs, slices.DeleteFunc(c.options.keys(), func(k key) bool { return !slices.Contains(mcpKeys, k.name) }))
+	cmd.AddCommand(newMCPInstall(a))
+	return cmd
+}
+
+// mcpMaxOutput is what is kept of a stream: a model is shown far less.
+const mcpMaxOutput = 1 << 20
+
+func (c *mcpCommand) serve() (err error) {
+	o := &c.options
+	if o.maxOutput == 0 {
+		o.maxOutput = mcpMaxOutput
+	}
+	if o.maxTimeout == 0 {
+		o.maxTimeout = time.Hour
+	}
+	if o.logLevel == "" {
+		o.logLevel = "warn" // clients show standard error
+	}
+	log, err := o.logger(c.app.Err)
+	if err != nil {
+		return err
+	}
+	settings, err := o.settings(log)
+	if err != nil {
+		return err
+	}
+	if o.timeout > o.maxTimeout {
+		return usagef("--timeout is above --max-timeout")
+	}
+	var in mcp.Inputs
+	if in.Files, err = cli.InputFiles(c.files); err != nil {
+		return usagef("%v", err)
+	}
+	if in.Dirs, err = cli.InputDirs(c.dirs); err != nil {
+		return usagef("%v", err)
+	}
+	signal.Ignore(syscall.SIGPIPE) // a client that is gone ends standard input, too
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
+	defer stop()
+	ex, err := executor.New(settings.Executor)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if cerr := ex.Close(); err == nil && cerr != nil {
+			err = fmt.Errorf("cannot end the cell: %w", cerr)
+		}
+	}()
+	if st, err := c.app.In.Stat(); err == nil && st.Mode()&os.ModeCharDevice != 0 {
+		fmt.Fprintln(c.app.Err, "cellblock: this speaks MCP on standard input and output, and is for clients to start: see cellblock mcp install --help")
+	}
+	go func() {
+		// The first call need not wait for it, nor its client grow impatient.
+		if _, err := ex.Root(ctx); err != nil && ctx.Err() == nil && !errors.Is(err, executor.ErrClosed) {
+			log.Error("cannot prepare the root", "error", err)
+		}
+	}()
+	server := mcp.New(mcp.Options{
+		Version: version, Log: log, Limits: mcp.LocalLimits(ex.Config(), o.maxTimeout),
+		Open: func() mcp.Sandbox { return mcp.NewLocal(ex, in) },
+	})
+	defer server.Close()
+	return server.ServeStdio(ctx, c.app.In, os.Stdout)
+}
