@@ -52,7 +52,7 @@ type probe struct {
 	// What becomes of the row's own session, by its own doing, is not fixed.
 	anyVerdict, anyLost bool
 	slow                bool // left out by -short
-	alone               bool // not played in a session that others have used
+	alone               bool // not played in a session that others have used, for it ends that or looks at children only
 }
 
 // stage is a session with the host around it, on which a probe plays.
@@ -103,7 +103,7 @@ var prelude = sync.OnceValues(func() (string, error) {
 // run executes in a session that must answer.
 func (h *host) run(t *testing.T, s *executor.Session, r executor.Request) executor.Result {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute+r.Timeout)
 	defer cancel()
 	result, err := s.Execute(ctx, r)
 	if err != nil {

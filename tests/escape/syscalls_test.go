@@ -30,7 +30,7 @@ var syscallsSource string
 // syscallProbe compares what each system call comes to with what the filters
 // decide, and with a table of this kernel's where there is one.
 var syscallProbe = probe{
-	n: "98", name: "every number, by each way into the kernel", slow: true, code: syscallsSource, match: true,
+	n: "98", name: "every number, by each way into the kernel", alone: true, code: syscallsSource, match: true,
 	req: timeout(5 * time.Minute), within: 5 * time.Minute,
 	then: func(t *testing.T, _ *stage, r executor.Result) {
 		calls := parseCalls(t, r.Output)
@@ -152,7 +152,7 @@ func golden(t *testing.T, calls []made) {
 	}
 	want, err := os.ReadFile(path)
 	if os.IsNotExist(err) {
-		t.Logf("there is no table of Linux %s; -update would write %s", kernel, path)
+		t.Logf("there is no table of Linux %s; -update writes %s:\n%s", kernel, path, got)
 		return
 	}
 	must(t, err)
