@@ -257,7 +257,7 @@ func (s *stage) answers(t *testing.T, lost, either bool) {
 
 // probes are the rows of every table.
 func probes() []probe {
-	return slices.Concat(networkProbes, execProbes, fileProbes, hostFileProbes, processProbes, memoryProbes, outputProbes, protocolProbes, kernelProbes, templateProbes)
+	return slices.Concat(networkProbes, execProbes, fileProbes, hostFileProbes, processProbes, memoryProbes, outputProbes, protocolProbes, kernelProbes, templateProbes, classProbes, signalProbes, pipeProbes)
 }
 
 func (p probe) path() string { return p.n + "/" + strings.ReplaceAll(p.name, " ", "-") }
