@@ -454,6 +454,11 @@ def serve():
             if e.errno is not None and type(e) is not TimeoutError:
                 return  # the channel is gone
             continue
+        except MemoryError:
+            if spare is None:
+                posix.abort()  # trying again would find no more: this end is an answer, and waiting none
+            spare = None
+            continue
         except BaseException:
             continue  # a signal handler that the code has left behind
         try:
@@ -466,6 +471,7 @@ def serve():
             if type(e) is KeyboardInterrupt:
                 reply = b'{"status":"interrupted","exception":{"name":"KeyboardInterrupt","traceback":"KeyboardInterrupt\\n"}}'
             elif type(e) is MemoryError:
+                spare = None
                 reply = b'{"status":"error","exception":{"name":"MemoryError","traceback":"MemoryError\\n"}}'
             else:
                 reply = ('{"status":"error","exception":{"name":%s,"value":"the REPL failed"}}' % quote(
@@ -475,12 +481,17 @@ def serve():
             send(data[12:20] + reply)
             if forks is not None:
                 become_template()
-            if spare is None:
-                spare = bytearray(1 << 16)  # to be given up when memory ends
         except OSError:
             return
+        except MemoryError:
+            posix.abort()  # half of the answer may be out
         except BaseException:
             pass
+        if spare is None:
+            try:
+                spare = bytes(SPARE)
+            except BaseException:
+                pass
 
 
 class Lazy:
