@@ -38,14 +38,15 @@ func pythons(t *testing.T) []string {
 func TestEveryPython(t *testing.T) {
 	for _, python := range pythons(t) {
 		t.Run(strings.ReplaceAll(strings.Trim(python, "/"), "/", "_"), func(t *testing.T) {
-			ex := newExecutor(t, executor.Config{Python: python, MaxMemoryMB: 256, Timeout: 20 * time.Second})
+			ex := newExecutor(t, executor.Config{Python: python, MaxMemoryMB: 256, Timeout: testkit.Paced(20 * time.Second)})
+			soon := testkit.Paced(300 * time.Millisecond)
 			for _, c := range []struct {
 				code, output, error string
 				timeout             time.Duration
 			}{
 				{code: "import sys, json, re, sqlite3, ctypes, hashlib, zlib, lzma, decimal\nx = 1\nprint('%d.%d' % sys.version_info[:2])", output: "3."},
 				{code: "print(x); 1/0", output: "1\n", error: "ZeroDivisionError"},
-				{code: "while True: pass", timeout: 300 * time.Millisecond, error: "Execution timeout after 0.3 seconds"},
+				{code: "while True: pass", timeout: soon, error: fmt.Sprintf("Execution timeout after %g seconds", soon.Seconds())},
 				{code: "import subprocess; subprocess.run(['/bin/true'])", error: "PermissionError"},
 				{code: "import socket; socket.socket()", error: "Address family not supported"},
 				{code: "bytearray(1 << 34)", error: "MemoryError"},
@@ -110,7 +111,7 @@ func TestAsNobody(t *testing.T) {
 	if _, err := strict.Execute(ctx, executor.Request{Code: "1"}); err == nil || !strings.Contains(err.Error(), "--without cgroup") {
 		t.Errorf("without a group: %v", err)
 	}
-	ex, err := executor.New(executor.Config{ExecutionBaseDir: t.TempDir(), Without: []string{"cgroup"}, Timeout: 5 * time.Second})
+	ex, err := executor.New(executor.Config{ExecutionBaseDir: t.TempDir(), Without: []string{"cgroup"}, Timeout: testkit.Paced(5 * time.Second)})
 	if err != nil {
 		t.Fatal(err)
 	}

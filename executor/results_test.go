@@ -37,7 +37,7 @@ const figure = "figure image/png text/plain"
 // What code shows is in the results, as a notebook would have it.
 func TestResults(t *testing.T) {
 	testkit.Require(t, testkit.File("/usr/lib/python3/dist-packages/matplotlib"), testkit.File("/usr/lib/python3/dist-packages/pandas"))
-	ex := newExecutor(t, executor.Config{Packages: []string{"matplotlib", "pandas"}, Timeout: time.Minute, MaxMemoryMB: 768})
+	ex := newExecutor(t, executor.Config{Packages: []string{"matplotlib", "pandas"}, Timeout: testkit.Paced(time.Minute), MaxMemoryMB: 768})
 	for _, row := range []struct {
 		name, code, want string
 		edit             func(*executor.Request)
@@ -85,7 +85,7 @@ func TestResults(t *testing.T) {
 	}
 	t.Run("contents", func(t *testing.T) { resultContents(t, ex) })
 	t.Run("a figure that takes too long", func(t *testing.T) {
-		r := run(t, ex, executor.Request{SessionID: "r", Timeout: 500 * time.Millisecond, Code: "class B(Artist):\n    def draw(self, r):\n        while True: pass\nplt.gcf().add_artist(B()); plt.plot([1])\nkept = 7"})
+		r := run(t, ex, executor.Request{SessionID: "r", Timeout: testkit.Paced(500 * time.Millisecond), Code: "class B(Artist):\n    def draw(self, r):\n        while True: pass\nplt.gcf().add_artist(B()); plt.plot([1])\nkept = 7"})
 		if r.Verdict != executor.VerdictTimeout || r.Session.Lost {
 			t.Errorf("%+v", r)
 		}

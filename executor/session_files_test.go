@@ -120,7 +120,7 @@ func TestFilesAreNeverLinks(t *testing.T) {
 
 // A session's own limits hold, and are those that its errors name.
 func TestLimitsOfOneSession(t *testing.T) {
-	s := filesSession(t, Limits{MaxMemoryMB: 64, WorkspaceBytes: 1 << 20, Timeout: time.Second})
+	s := filesSession(t, Limits{MaxMemoryMB: 64, WorkspaceBytes: 1 << 20, Timeout: testkit.Paced(time.Second)})
 	ctx := context.Background()
 	if err := s.PutFile(ctx, hostFile(t, strings.Repeat("x", 2<<20)), "big"); !errors.Is(err, ErrWorkspaceFull) {
 		t.Errorf("2 MiB into 1 MiB: %v", err)

@@ -61,7 +61,7 @@ func start(t *testing.T, s nsjail.Spec) (*nsjail.Cell, *nsjail.Process, *repl.Co
 
 func startREPL(t *testing.T, cell *nsjail.Cell) (*nsjail.Process, *repl.Conn) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), testkit.Paced(20*time.Second))
 	defer cancel()
 	proc, err := cell.StartREPL(ctx)
 	if err != nil {
@@ -81,7 +81,7 @@ func startREPL(t *testing.T, cell *nsjail.Cell) (*nsjail.Process, *repl.Conn) {
 
 func value(t *testing.T, conn *repl.Conn, code string) string {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), testkit.Paced(20*time.Second))
 	defer cancel()
 	reply, err := conn.Exec(ctx, repl.Request{Code: code})
 	if err != nil {
@@ -207,7 +207,7 @@ func TestFailedSteps(t *testing.T) {
 			if !errors.As(err, &step) || step.Step != c.step || !errors.Is(err, c.errno) {
 				t.Errorf("the error is %q (%+v), not step %s with %v", err, step, c.step, c.errno)
 			}
-			if d := time.Since(began); d > time.Second {
+			if d := time.Since(began); d > testkit.Paced(time.Second) {
 				t.Errorf("it took %s", d)
 			}
 		})

@@ -34,7 +34,7 @@ func leaks(t testing.TB, take func() snapshot) {
 	before := take()
 	t.Cleanup(func() {
 		t.Helper()
-		deadline := time.Now().Add(2 * time.Second)
+		deadline := time.Now().Add(Paced(2 * time.Second))
 		for {
 			left := before.missingFrom(take())
 			if len(left) == 0 {

@@ -32,7 +32,7 @@ import (
 type probe struct {
 	n    string // of the catalogue of attacks; several rows may share one
 	name string
-	code string // Python; @PORT@, @ABSTRACT@ and @CANARY@ name what the host has
+	code string // Python; @PORT@, @ABSTRACT@ and @CANARY@ name what the host has, @PACE@ is testkit.Pace
 	// want is the output, less white space at its ends. In a row with match,
 	// it is a part of the output.
 	want  string
@@ -42,7 +42,7 @@ type probe struct {
 	exc     string
 	signal  string
 	lost    bool          // the namespace is gone afterwards
-	within  time.Duration // how long the execution may take; 10 s
+	within  time.Duration // how long the execution may take at the usual pace; 10 s
 	cfg     func(*executor.Config)
 	req     func(*executor.Request)
 	folder  bool // the session has a folder on the host
@@ -52,7 +52,7 @@ type probe struct {
 	// What becomes of the row's own session, by its own doing, is not fixed.
 	anyVerdict, anyLost bool
 	slow                bool // left out by -short
-	alone               bool // not played in a session that others have used, for it ends that or looks at children only
+	alone               bool // not played in a session that others have used
 }
 
 // stage is a session with the host around it, on which a probe plays.
@@ -70,7 +70,7 @@ var forked = flag.Bool("forked", false, "play the probes in sessions that are fo
 // base is the configuration of a row without its own.
 func base(h *host) executor.Config {
 	cfg := executor.Config{
-		Timeout: 20 * time.Second, MaxMemoryMB: 96, PIDs: 32, CPUs: 2,
+		Timeout: testkit.Paced(20 * time.Second), MaxMemoryMB: 96, PIDs: 32, CPUs: 2,
 		WorkspaceBytes: 16 << 20, WorkspaceFiles: 2000, MaxOutput: 1 << 20,
 		ExecutionBaseDir: h.dir + "/sessions", RuntimeDir: h.dir + "/run",
 		Template: *forked,
@@ -103,7 +103,7 @@ var prelude = sync.OnceValues(func() (string, error) {
 // run executes in a session that must answer.
 func (h *host) run(t *testing.T, s *executor.Session, r executor.Request) executor.Result {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute+r.Timeout)
+	ctx, cancel := context.WithTimeout(context.Background(), testkit.Paced(time.Minute))
 	defer cancel()
 	result, err := s.Execute(ctx, r)
 	if err != nil {
@@ -114,7 +114,7 @@ func (h *host) run(t *testing.T, s *executor.Session, r executor.Request) execut
 
 func (h *host) fill(code string) string {
 	return strings.NewReplacer("@PORT@", fmt.Sprint(h.listener.Addr().(*net.TCPAddr).Port),
-		"@ABSTRACT@", h.abstract, "@CANARY@", h.canary, "@SHM@", h.shm, "@SHORT@", map[bool]string{true: "True", false: "False"}[testing.Short()]).Replace(code)
+		"@ABSTRACT@", h.abstract, "@CANARY@", h.canary, "@SHM@", h.shm, "@PACE@", fmt.Sprint(testkit.Pace()), "@SHORT@", map[bool]string{true: "True", false: "False"}[testing.Short()]).Replace(code)
 }
 
 // executorFor is the shared executor, or one of the row's own.
@@ -153,7 +153,7 @@ func (h *host) play(t *testing.T, p probe) {
 		t.Errorf("cannot close the session: %v", err)
 	}
 	closed = true
-	if took := time.Since(began); took > 5*time.Second {
+	if took := time.Since(began); took > testkit.Paced(5*time.Second) {
 		t.Errorf("closing took %s", took)
 	}
 	for n := range h.nothingLeft(t, before, during) {
@@ -205,6 +205,16 @@ func (s *stage) prepare(t *testing.T) {
 	}
 }
 
+// renew ends the row's session and plays on with a new one.
+func (s *stage) renew(t *testing.T) {
+	t.Helper()
+	must(t, s.session.Close())
+	var err error
+	s.session, err = s.ex.NewSession(t.Context(), executor.SessionOptions{})
+	must(t, err)
+	s.prepare(t)
+}
+
 // judge compares a result with the row.
 func (p probe) judge(t *testing.T, r executor.Result, took time.Duration) {
 	t.Helper()
@@ -234,7 +244,7 @@ func (p probe) judge(t *testing.T, r executor.Result, took time.Duration) {
 	if limit == 0 {
 		limit = 10 * time.Second
 	}
-	if took > limit {
+	if limit = testkit.Paced(limit); took > limit {
 		t.Errorf("took %s, more than %s", took, limit)
 	}
 }
@@ -257,7 +267,7 @@ func (s *stage) answers(t *testing.T, lost, either bool) {
 
 // probes are the rows of every table.
 func probes() []probe {
-	return slices.Concat(networkProbes, execProbes, fileProbes, hostFileProbes, processProbes, memoryProbes, outputProbes, protocolProbes, kernelProbes, templateProbes, classProbes, signalProbes, pipeProbes)
+	return slices.Concat(networkProbes, execProbes, fileProbes, hostFileProbes, processProbes, memoryProbes, outputProbes, protocolProbes, kernelProbes, templateProbes)
 }
 
 func (p probe) path() string { return p.n + "/" + strings.ReplaceAll(p.name, " ", "-") }

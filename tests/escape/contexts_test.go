@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/cellblock/cellblock/executor"
+	"github.com/cellblock/cellblock/internal/testkit"
 )
 
 // TestContexts plays on cells that hold more than one REPL.
@@ -25,7 +26,7 @@ func (s *stage) beside(t *testing.T) *executor.Context {
 
 func (s *stage) in(t *testing.T, c *executor.Context, code string) executor.Result {
 	t.Helper()
-	r, err := c.Execute(t.Context(), executor.Request{Code: s.fill(code), Timeout: 20 * time.Second})
+	r, err := c.Execute(t.Context(), executor.Request{Code: s.fill(code), Timeout: testkit.Paced(20 * time.Second)})
 	must(t, err)
 	return r
 }
@@ -100,7 +101,7 @@ print(S('ptrace', 16, p, 0, 0), S('process_vm_readv', p, 0, 0, 0, 0, 0), S('pidf
 			c := s.beside(t)
 			s.expect(t, c, "print(E(os.kill, "+strings.TrimSpace(r.Output)+", 9), E(os.kill, 1, 9))", "ok EPERM")
 			s.expect(t, c, "print(token)", "alive")
-			for end := time.Now().Add(10 * time.Second); s.session.Alive() && time.Now().Before(end); {
+			for end := time.Now().Add(testkit.Paced(10 * time.Second)); s.session.Alive() && time.Now().Before(end); {
 				time.Sleep(time.Millisecond) // until the host has heard of it
 			}
 		},
@@ -117,7 +118,7 @@ for _ in range(3):
         os.setsid()
         time.sleep(99)
 os._exit(5)`)
-			if took := time.Since(began); r.ReturnCode != 5 || !r.Session.Lost || took > 3*time.Second {
+			if took := time.Since(began); r.ReturnCode != 5 || !r.Session.Lost || took > testkit.Paced(3*time.Second) {
 				t.Errorf("%s %d, lost %v, after %s", r.Verdict, r.ReturnCode, r.Session.Lost, took)
 			}
 			s.expect(t, c, "print('again')", "again")

@@ -40,7 +40,7 @@ began = time.monotonic()
 print(E(urllib.request.urlopen, 'http://169.254.169.254/latest/meta-data/', timeout=5))
 print(E(socket.getaddrinfo, 'example.org', 80))
 print(E(socket.create_connection, ('127.0.0.1', @PORT@)))
-print(time.monotonic() - began < 1)
+print(time.monotonic() - began < @PACE@)
 `, want: "URLError\ngaierror\nEAFNOSUPPORT\nTrue", within: 2 * time.Second},
 	{n: "6", name: "listeners of the host", code: `
 def reach(family, address):

@@ -66,7 +66,7 @@ func own(dir string) {
 }
 
 func ownerConfig(dir string) executor.Config {
-	return executor.Config{MaxMemoryMB: 64, PIDs: 16, Timeout: time.Minute, RuntimeDir: dir + "/run", ExecutionBaseDir: dir + "/sessions"}
+	return executor.Config{MaxMemoryMB: 64, PIDs: 16, Timeout: testkit.Paced(time.Minute), RuntimeDir: dir + "/run", ExecutionBaseDir: dir + "/sessions"}
 }
 
 // TestOwnerKilled: the process that holds cells dies at any moment, and within
@@ -111,14 +111,14 @@ func awaitBirth(t *testing.T, dir string) {
 		return found
 	}
 	before := names()
-	for end := time.Now().Add(5 * time.Second); time.Now().Before(end); { // at once is the point
+	for end := time.Now().Add(testkit.Paced(5 * time.Second)); time.Now().Before(end); { // at once is the point
 		for name := range names() {
 			if !before[name] {
 				return
 			}
 		}
 	}
-	t.Error("no group was made in five seconds")
+	t.Error("no group was made in time")
 }
 
 func killOwner(t *testing.T, moment func(dir string)) {
@@ -150,8 +150,8 @@ func killOwner(t *testing.T, moment func(dir string)) {
 		if len(left) == 0 {
 			break
 		}
-		if time.Since(killed) > time.Second {
-			t.Errorf("a second after its owner, %v live", left)
+		if took := time.Since(killed); took > testkit.Paced(time.Second) {
+			t.Errorf("%s after its owner, %v live", took, left)
 			break
 		}
 		time.Sleep(2 * time.Millisecond) // no one event covers all of them

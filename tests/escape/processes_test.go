@@ -8,12 +8,14 @@ import (
 	"time"
 
 	"github.com/cellblock/cellblock/executor"
+	"github.com/cellblock/cellblock/internal/testkit"
 )
 
 func TestProcesses(t *testing.T) { table(t, processProbes) }
 
+// timeout is one at the usual pace.
 func timeout(d time.Duration) func(*executor.Request) {
-	return func(r *executor.Request) { r.Timeout = d }
+	return func(r *executor.Request) { r.Timeout = testkit.Paced(d) }
 }
 
 var processProbes = []probe{
@@ -57,10 +59,7 @@ except RuntimeError as e: print(e, 4 < n < 32)
 			if pids := marked(t, "escape-daemon"); len(pids) != 0 {
 				t.Errorf("processes %v outlive the session", pids)
 			}
-			var err error
-			s.session, err = s.ex.NewSession(t.Context(), executor.SessionOptions{})
-			must(t, err)
-			s.prepare(t)
+			s.renew(t)
 		},
 	},
 	{
@@ -228,7 +227,7 @@ func TestCloseKillsWithinASecond(t *testing.T) {
 		began := time.Now()
 		must(t, s.Close())
 		r := <-done
-		if took := time.Since(began); took > time.Second {
+		if took := time.Since(began); took > testkit.Paced(time.Second) {
 			t.Errorf("%d: took %s", i, took)
 		}
 		if r.Success {

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/cellblock/cellblock/executor"
+	"github.com/cellblock/cellblock/internal/testkit"
 )
 
 func TestForgedProtocol(t *testing.T) { table(t, protocolProbes) }
@@ -109,14 +110,14 @@ def hook(*a, now=time.monotonic):
     if now() < end: raise RuntimeError('audited')
 sys.addaudithook(hook)
 `, anyVerdict: true, anyLost: true, then: func(t *testing.T, s *stage, _ executor.Result) {
-		s.run(t, s.session, executor.Request{Code: "1", Timeout: time.Second})
+		s.run(t, s.session, executor.Request{Code: "1", Timeout: testkit.Paced(time.Second)})
 		time.Sleep(500 * time.Millisecond) // the hook's own time
 	}},
 	{n: "81", name: "atexit that hangs", code: `
 import atexit
 atexit.register(lambda: time.sleep(1000))
 `, then: func(t *testing.T, s *stage, _ executor.Result) {
-		r := s.run(t, s.session, executor.Request{Code: "raise SystemExit(4)", Finish: true, Timeout: 500 * time.Millisecond})
+		r := s.run(t, s.session, executor.Request{Code: "raise SystemExit(4)", Finish: true, Timeout: testkit.Paced(500 * time.Millisecond)})
 		if r.Verdict != executor.VerdictTimeout {
 			t.Errorf("verdict %s", r.Verdict)
 		}
@@ -177,7 +178,7 @@ def later():
 threading.Thread(target=later, daemon=True).start()
 time.sleep(0.1); print('first')
 `, match: true, want: "first", then: func(t *testing.T, s *stage, _ executor.Result) {
-		r := s.run(t, s.session, executor.Request{Code: "x = 41 + 1\nx", Timeout: 5 * time.Second})
+		r := s.run(t, s.session, executor.Request{Code: "x = 41 + 1\nx", Timeout: testkit.Paced(5 * time.Second)})
 		if r.Verdict != executor.VerdictOK || r.Value == nil || *r.Value != "42" {
 			t.Errorf("%s %v", r.Verdict, r.Value)
 		}
