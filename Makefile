@@ -122,10 +122,10 @@ $(NATIVE)/faulty/init: $(NATIVE)/src/init.c $(HEADERS) Makefile
 	mkdir -p $(@D)
 	gcc $(CFLAGS_INIT) -DCELLBLOCK_FAULTS -o $@ $<
 
-test-vm: build deb deps-vm ## the suites on Debian 13, systemd and pure cgroup v2, under emulation; ONLY=package,package RUN=test
-	$(GO) run ./tests/vm test $(if $(ONLY),-only $(ONLY)) $(if $(RUN),-run '$(RUN)') $(if $(V),-v)
+test-vm: build deb deps-vm ## the suites on Debian 13, systemd and pure cgroup v2, under emulation; ONLY=package,package RUN=test V=1 UPDATE=1 TIMEOUT=25m
+	$(GO) run ./tests/vm test $(if $(ONLY),-only $(ONLY)) $(if $(RUN),-run '$(RUN)') $(if $(V),-v) $(if $(UPDATE),-update) $(if $(TIMEOUT),-timeout $(TIMEOUT))
 
-vm-shell: build deb deps-vm ## a console in that machine
+vm-shell: build deb deps-vm ## a console in that machine; commands on its standard input are run there
 	$(GO) run ./tests/vm shell
 
 test-mutation: deps-test native ## one layer left out at a time: a probe must notice; UPDATE=1 writes the table

@@ -27,7 +27,7 @@ var packages = []string{
 	"linux-image-cloud-amd64",
 	"systemd", "systemd-sysv", "udev", "kmod",
 	"dbus", "libpam-systemd", "dbus-user-session", "login", // sessions of users, as on a server
-	"python3", // what cells are made from
+	"python3", "python3-numpy", // what cells are made from
 	"iproute2", "procps",
 }
 

@@ -1,6 +1,9 @@
 package main
 
-import "testing"
+import (
+	"slices"
+	"testing"
+)
 
 func TestMirrorIn(t *testing.T) {
 	const deb822 = "Types: deb\n# a comment\nURIs: http://mirror.test/debian\nSuites: bookworm bookworm-updates\nComponents: main\n\n" +
@@ -21,7 +24,7 @@ func TestMirrorIn(t *testing.T) {
 
 // Each skipped test says why, and each suite has a bound below the machine's.
 func TestSuitesAreWhole(t *testing.T) {
-	for _, s := range suites {
+	for _, s := range slices.Concat(machines...) {
 		if s.time <= 0 || s.time >= allTime {
 			t.Errorf("%s is bounded by %s, the machine by %s", s.pkg, s.time, allTime)
 		}
@@ -30,5 +33,32 @@ func TestSuitesAreWhole(t *testing.T) {
 				t.Errorf("%s: no reason to leave out %s", s.pkg, sk.test)
 			}
 		}
+	}
+}
+
+// A package's suites are run in the machines where they always are.
+func TestChosen(t *testing.T) {
+	some, err := chosen([]string{"./tests/escape", "cgroup"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for i, suites := range some {
+		for _, s := range suites {
+			if s.pkg != "cgroup" && s.pkg != "tests/escape" {
+				t.Errorf("%s was not chosen", s.pkg)
+			}
+			if !slices.ContainsFunc(machines[i], func(m testSuite) bool { return m.name() == s.name() }) {
+				t.Errorf("%s is in machine %d", s.name(), i)
+			}
+			got = append(got, s.name())
+		}
+	}
+	slices.Sort(got)
+	if len(got) != 3 || len(slices.Compact(got)) != 3 {
+		t.Errorf("chosen are %q", got)
+	}
+	if _, err := chosen([]string{"cgroups"}); err == nil {
+		t.Error("an unknown package was chosen")
 	}
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -11,15 +12,17 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 )
 
 // A machine is a running emulator.
 type machine struct {
-	cmd   *exec.Cmd
-	out   *os.File // what the tests print
-	log   string   // the console's text
-	ended chan struct{}
+	cmd     *exec.Cmd
+	out     *os.File // what the tests print
+	log     string   // the console's text
+	written string   // the archive of packWritten
+	ended   chan struct{}
 }
 
 // commandLine is the kernel's. What guards a real machine against its
@@ -27,10 +30,10 @@ type machine struct {
 const commandLine = "root=/dev/vda rw mitigations=off quiet panic=-1 console=ttyS0 net.ifnames=0 systemd.unit=multi-user.target systemd.show_status=0 random.trust_cpu=on loglevel=4"
 
 // qemu is the emulator's command. Without an accelerator of hardware: a CPU
-// model must be one that it emulates to the kernel's liking, which "max" is not.
+// model must be one that it emulates to the kernel's liking, which "max" is not, and features that it lacks are warned of.
 func (i *image) qemu(ctx context.Context, payload, kernelArgs string, args ...string) *exec.Cmd {
 	cmd := exec.CommandContext(ctx, "qemu-system-x86_64", append([]string{
-		"-accel", "tcg,thread=multi,tb-size=512", "-cpu", "Haswell-noTSX,-cx16", "-smp", "2", "-m", "3072",
+		"-accel", "tcg,thread=multi,tb-size=512", "-cpu", "Haswell-noTSX,-cx16,-pcid,-x2apic,-tsc-deadline,-invpcid", "-smp", "2", "-m", "3072",
 		"-nodefaults", "-no-reboot", "-display", "none", "-nic", "none",
 		"-kernel", i.kernel(), "-initrd", i.initrd(), "-append", commandLine + kernelArgs,
 		"-drive", "file=" + i.disk() + ",format=raw,if=virtio,snapshot=on",
@@ -40,9 +43,17 @@ func (i *image) qemu(ctx context.Context, payload, kernelArgs string, args ...st
 	return cmd
 }
 
-// boot starts a machine that runs its tests and powers off.
-func (i *image) boot(ctx context.Context, work, payload string) (*machine, error) {
-	m := &machine{log: filepath.Join(work, "console.log"), ended: make(chan struct{})}
+// numberKey is where the machine finds on its kernel's command line which of
+// machines it is.
+const numberKey = "cellblock.machine="
+
+// boot starts the machine of a number, which runs its tests and powers off.
+func (i *image) boot(ctx context.Context, number int, work, payload string) (*machine, error) {
+	m := &machine{
+		log:     filepath.Join(work, fmt.Sprintf("console-%d.log", number)),
+		written: filepath.Join(work, fmt.Sprintf("written-%d.tar", number)),
+		ended:   make(chan struct{}),
+	}
 	r, w, err := os.Pipe()
 	if err != nil {
 		return nil, err
@@ -51,11 +62,13 @@ func (i *image) boot(ctx context.Context, work, payload string) (*machine, error
 	m.out = r
 	// A file and not stdio: at the end of its standard input the port would be
 	// disconnected, and the guest's writes wait for ever.
-	m.cmd = i.qemu(ctx, payload, "",
+	m.cmd = i.qemu(ctx, payload, fmt.Sprintf(" systemd.mask=serial-getty@ttyS0.service %s%d", numberKey, number), // nobody logs in, and no session begins beside the tests
 		"-serial", "file:"+m.log,
 		"-device", "virtio-serial-pci",
 		"-chardev", "file,id=results,path=/dev/fd/3",
-		"-device", "virtserialport,chardev=results,name=results")
+		"-device", "virtserialport,chardev=results,name=results",
+		"-chardev", "file,id=written,path="+m.written,
+		"-device", "virtserialport,chardev=written,name=written")
 	m.cmd.ExtraFiles, m.cmd.Stderr = []*os.File{w}, os.Stderr
 	if err := m.cmd.Start(); err != nil {
 		return nil, err
@@ -83,8 +96,12 @@ func (m *machine) results(ctx context.Context, to io.Writer) (int, error) {
 	in := bufio.NewReader(m.out)
 	for {
 		line, err := in.ReadString('\n')
-		if status, ok := strings.CutPrefix(strings.TrimSpace(line), lastLine); ok {
-			return strconv.Atoi(status)
+		if text, ok := strings.CutPrefix(strings.TrimSpace(line), lastLine); ok {
+			status, err := strconv.Atoi(text)
+			if console, _ := os.ReadFile(m.log); status != 0 {
+				fmt.Fprintf(to, "# the end of the machine's console:\n%s\n", tail(console, 4000))
+			}
+			return status, err
 		}
 		io.WriteString(to, line)
 		if err != nil {
@@ -100,11 +117,44 @@ func (m *machine) results(ctx context.Context, to io.Writer) (int, error) {
 	return 1, errors.Join(fmt.Errorf("%w; the end of its console:\n%s", why, tail(console, 4000)), err)
 }
 
-func tail(b []byte, n int) []byte { return b[max(0, len(b)-n):] }
+// An outcome is what a machine's tests print and what they came to. It keeps the
+// text until it is its turn.
+type outcome struct {
+	done chan struct{} // closed when code and err are set
+	code int
+	err  error
 
-// console boots a machine on this terminal.
-func (i *image) console(ctx context.Context, payload string) error {
-	cmd := i.qemu(ctx, payload, " cellblock.shell=1 systemd.log_color=1", "-serial", "mon:stdio")
-	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
-	return cmd.Run()
+	mu   sync.Mutex
+	kept bytes.Buffer
+	to   io.Writer // nil before its turn
 }
+
+// await reads a machine's results while it runs.
+func (m *machine) await(ctx context.Context) *outcome {
+	o := &outcome{done: make(chan struct{})}
+	go func() {
+		defer close(o.done)
+		o.code, o.err = m.results(ctx, o)
+	}()
+	return o
+}
+
+func (o *outcome) Write(b []byte) (int, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.to != nil {
+		return o.to.Write(b)
+	}
+	return o.kept.Write(b)
+}
+
+// turn passes on what was printed and all that will be, until the machine ends.
+func (o *outcome) turn(to io.Writer) {
+	o.mu.Lock()
+	o.to = to
+	o.kept.WriteTo(to)
+	o.mu.Unlock()
+	<-o.done
+}
+
+func tail(b []byte, n int) []byte { return b[max(0, len(b)-n):] }

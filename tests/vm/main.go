@@ -6,6 +6,7 @@
 //	go run ./tests/vm test             # the suites of suites.go, as `go test` prints them
 //	go run ./tests/vm test -only cgroup,tests/escape -run OOM -v
 //	go run ./tests/vm shell            # a console in the machine
+//	echo uptime | go run ./tests/vm shell
 //	go run ./tests/vm image            # build the image, if it is not there
 //
 // The image is kept in /var/cache/cellblock-vm (CELLBLOCK_VM_CACHE names another
@@ -26,7 +27,7 @@ import (
 )
 
 // allTime bounds a machine's life, whatever happens in it.
-const allTime = 30 * time.Minute
+const allTime = 25 * time.Minute
 
 func main() {
 	// The machine dies with the thread that started it: this one stays.
@@ -59,6 +60,7 @@ func command(ctx context.Context, name string, args []string) (int, error) {
 	only := flags.String("only", "", "packages to test, separated by commas; all of suites.go without")
 	flags.StringVar(&o.run, "run", "", "-test.run of every suite")
 	flags.BoolVar(&o.verbose, "v", false, "-test.v of every suite")
+	flags.BoolVar(&o.update, "update", false, "-update of every suite; the files in testdata that they write come back")
 	flags.DurationVar(&o.timeout, "timeout", allTime, "when the machine is ended")
 	flags.Parse(args)
 	if *only != "" {
@@ -91,12 +93,14 @@ type options struct {
 	only    []string
 	run     string
 	verbose bool
+	update  bool
 	timeout time.Duration
 }
 
-// test runs the suites in a machine and passes its output on.
+// test runs the suites in their machines and passes their output on, that of
+// one machine after that of another.
 func test(ctx context.Context, img *image, o options) (int, error) {
-	suites, err := chosen(o.only)
+	chosen, err := chosen(o.only)
 	if err != nil {
 		return 2, err
 	}
@@ -105,18 +109,35 @@ func test(ctx context.Context, img *image, o options) (int, error) {
 		return 1, err
 	}
 	defer os.RemoveAll(work)
-	payload, err := packPayload(ctx, work, suites, o)
+	payload, err := packPayload(ctx, work, chosen, o)
 	if err != nil {
 		return 1, err
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, o.timeout, fmt.Errorf("the machine was ended after %s", o.timeout))
 	defer cancel()
-	m, err := img.boot(ctx, work, payload)
-	if err != nil {
-		return 1, err
+	var all []*outcome
+	var machines []*machine
+	for i, suites := range chosen {
+		if len(suites) == 0 {
+			continue
+		}
+		m, err := img.boot(ctx, i, work, payload)
+		if err != nil {
+			return 1, err
+		}
+		defer m.end()
+		machines, all = append(machines, m), append(all, m.await(ctx))
 	}
-	defer m.end()
-	return m.results(ctx, os.Stdout)
+	code := 0
+	var failures []error
+	for i, result := range all {
+		result.turn(os.Stdout)
+		code, failures = max(code, result.code), append(failures, result.err)
+		if o.update && result.err == nil {
+			failures = append(failures, machines[i].bringBack())
+		}
+	}
+	return code, errors.Join(failures...)
 }
 
 // shell gives the console of a machine to the terminal.
@@ -126,7 +147,7 @@ func shell(ctx context.Context, img *image) (int, error) {
 		return 1, err
 	}
 	defer os.RemoveAll(work)
-	payload, err := packPayload(ctx, work, suites, options{})
+	payload, err := packPayload(ctx, work, machines, options{})
 	if err != nil {
 		return 1, err
 	}

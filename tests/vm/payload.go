@@ -6,19 +6,28 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 )
 
 const module = "github.com/cellblock/cellblock"
 
-// packPayload builds the test binaries, cellblock and this program, and puts
-// them and the files that tests read onto a disk of their own.
-func packPayload(ctx context.Context, work string, suites []testSuite, o options) (string, error) {
-	top, err := exec.CommandContext(ctx, "go", "list", "-m", "-f", "{{.Dir}}").Output()
+// sources is the top of the source tree.
+func sources() (string, error) {
+	top, err := exec.Command("go", "list", "-m", "-f", "{{.Dir}}").Output()
 	if err != nil {
 		return "", fmt.Errorf("cannot find the sources: %w", err)
 	}
-	src := strings.TrimSpace(string(top))
+	return strings.TrimSpace(string(top)), nil
+}
+
+// packPayload builds the test binaries, cellblock and this program, and puts
+// them and the files that tests read onto a disk of their own.
+func packPayload(ctx context.Context, work string, chosen [][]testSuite, o options) (string, error) {
+	src, err := sources()
+	if err != nil {
+		return "", err
+	}
 	dir := filepath.Join(work, "payload")
 	build := func(args ...string) error {
 		cmd := exec.CommandContext(ctx, "go", args...)
@@ -41,7 +50,12 @@ func packPayload(ctx context.Context, work string, suites []testSuite, o options
 	if err := build("build", "-o", dir+"/vm", "./tests/vm"); err != nil {
 		return "", err
 	}
-	for _, s := range suites {
+	var pkgs []string
+	for _, s := range slices.Concat(chosen...) {
+		if slices.Contains(pkgs, s.pkg) {
+			continue
+		}
+		pkgs = append(pkgs, s.pkg)
 		// Tests run in their package's directory, as with `go test`.
 		to := filepath.Join(dir, "src", s.pkg)
 		if err := os.MkdirAll(to, 0o755); err != nil {
@@ -68,12 +82,7 @@ func packPayload(ctx context.Context, work string, suites []testSuite, o options
 			return "", err
 		}
 	}
-	args := []string{"-run=" + o.run, fmt.Sprintf("-v=%v", o.verbose)}
-	var pkgs []string
-	for _, s := range suites {
-		pkgs = append(pkgs, s.pkg)
-	}
-	args = append(args, "-only="+strings.Join(pkgs, ","))
+	args := []string{"-run=" + o.run, fmt.Sprintf("-v=%v", o.verbose), fmt.Sprintf("-update=%v", o.update), "-only=" + strings.Join(pkgs, ",")}
 	if err := os.WriteFile(filepath.Join(dir, "arguments"), []byte(strings.Join(args, "\n")), 0o644); err != nil {
 		return "", err
 	}
