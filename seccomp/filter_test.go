@@ -2,6 +2,7 @@ package seccomp_test
 
 import (
 	"math/rand/v2"
+	"slices"
 	"testing"
 
 	"github.com/cellblock/cellblock/seccomp"
@@ -102,7 +103,11 @@ var table = []struct {
 	{"mmap", []uint64{0, 4096, 3, 0x122}, seccomp.NoMemory}, // MAP_GROWSDOWN
 	{"fcntl", []uint64{3, 3}, seccomp.Allow},
 	{"fcntl", []uint64{3, 1030}, seccomp.Allow},
-	{"fcntl", []uint64{3, 1024}, seccomp.Invalid}, // F_SETLEASE
+	{"fcntl", []uint64{3, 5}, seccomp.Allow},   // F_GETLK
+	{"fcntl", []uint64{3, 6}, seccomp.Pretend}, // F_SETLK
+	{"fcntl", []uint64{3, 7}, seccomp.Pretend},
+	{"fcntl", []uint64{3, high | 38}, seccomp.Pretend}, // F_OFD_SETLKW
+	{"fcntl", []uint64{3, 1024}, seccomp.Invalid},      // F_SETLEASE
 	{"fcntl", []uint64{3, high | 1024}, seccomp.Invalid},
 	{"fcntl", []uint64{3, 1026}, seccomp.Invalid}, // F_NOTIFY
 
@@ -294,7 +299,7 @@ func arguments(row seccomp.Row, random *rand.Rand) [][6]uint64 {
 		list = append(list, args)
 	}
 	list = append(list, [6]uint64{^uint64(0), ^uint64(0), ^uint64(0), ^uint64(0), ^uint64(0), ^uint64(0)})
-	for _, match := range row.When {
+	for _, match := range slices.Concat(row.When, row.Feign) {
 		var plain, noisy [6]uint64
 		for i := range noisy {
 			noisy[i] = random.Uint64()

@@ -82,6 +82,9 @@ type Row struct {
 	// there is none.
 	Do   Action
 	When []Match
+	// Feign are further alternatives, in which the answer is Pretend. None of
+	// them may hold together with one of When.
+	Feign []Match
 	// Else is done when no alternative holds. Only read if When is not empty.
 	Else Action
 	// Why is the reason, never empty.
@@ -116,6 +119,11 @@ func (r Row) Decide(args [6]uint64) Action {
 	for _, m := range r.When {
 		if m.Holds(args) {
 			return r.Do
+		}
+	}
+	for _, m := range r.Feign {
+		if m.Holds(args) {
+			return Pretend
 		}
 	}
 	return r.Else

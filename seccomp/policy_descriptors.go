@@ -56,10 +56,11 @@ func descriptors() []Row {
 		{Calls: "eventfd signalfd", Do: Allow, Missing: "arm64", Why: "older forms of the same"},
 		{
 			Calls: "fcntl", Do: Allow, Else: Invalid,
-			When: oneOf(1, fDupfd, fGetfd, fSetfd, fGetfl, fSetfl, fGetlk, fSetlk, fSetlkw, fGetown, fGetsig, fGetownEx,
-				fOfdGetlk, fOfdSetlk, fOfdSetlkw, fGetlease, fDupfdQuery, fCreatedQuery, fDupfdCloexec,
+			When: oneOf(1, fDupfd, fGetfd, fSetfd, fGetfl, fSetfl, fGetlk, fGetown, fGetsig, fGetownEx,
+				fOfdGetlk, fGetlease, fDupfdQuery, fCreatedQuery, fDupfdCloexec,
 				fSetpipeSize, fGetpipeSize, fAddSeals, fGetSeals, fGetRwHint, fGetFileRwHint),
-			Why: "flags, record locks (sqlite), seals; no lease (it makes an opener on the host wait), no dnotify, no signal owner",
+			Feign: oneOf(1, fSetlk, fSetlkw, fOfdSetlk, fOfdSetlkw),
+			Why:   "flags, seals; record locks (sqlite) succeed and do nothing, for the kernel charges them to nobody (CVE-2022-0480) and a file can have any number, while flock has one for an open file; no lease (it makes an opener on the host wait), no dnotify, no signal owner",
 		},
 		{
 			Calls: "ioctl", Do: Allow, Else: NoTerminal,

@@ -31,7 +31,7 @@ func files() []Row {
 		{Calls: "utimensat", Do: Allow, Why: "shutil.copystat, os.utime"},
 		{Calls: "utime utimes futimesat", Do: Allow, Missing: "arm64", Why: "older forms of utimensat"},
 		{Calls: "truncate ftruncate fallocate", Do: Allow, Why: "file sizes; the tmpfs and RLIMIT_FSIZE limit them"},
-		{Calls: "flock", Do: Allow, Why: "lock files; also possible on files of the shared root, where the host takes no locks"},
+		{Calls: "flock", Do: Allow, Why: "lock files; also possible on files of the shared root, where the host takes no locks and cells can see each other's"},
 		{Calls: "copy_file_range sendfile", Do: Allow, Why: "shutil.copyfile"},
 		{
 			Calls: "mknodat", Do: Allow, Else: NotPermitted, Why: "os.mkfifo and plain files; no devices, no sockets",

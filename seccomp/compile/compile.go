@@ -165,20 +165,33 @@ func addRules(filter *libseccomp.ScmpFilter, row seccomp.Row, name string) error
 		return nil
 	}
 	for _, match := range row.When {
-		var conditions []libseccomp.ScmpCondition
-		for _, c := range match {
-			// The library's order is mask, then value.
-			condition, err := libseccomp.MakeCondition(c.Arg, libseccomp.CompareMaskedEqual, c.Mask, c.Want)
-			if err != nil {
-				return fmt.Errorf("cannot make a condition for %s: %w", name, err)
-			}
-			conditions = append(conditions, condition)
+		if err := addRule(filter, native, action, match); err != nil {
+			return fmt.Errorf("cannot add a rule of %s with %v: %w", name, match, err)
 		}
-		if err := filter.AddRuleConditionalExact(native, action, conditions); err != nil {
+	}
+	pretend, err := scmpAction(seccomp.Pretend)
+	if err != nil {
+		return err
+	}
+	for _, match := range row.Feign {
+		if err := addRule(filter, native, pretend, match); err != nil {
 			return fmt.Errorf("cannot add a rule of %s with %v: %w", name, match, err)
 		}
 	}
 	return nil
+}
+
+func addRule(filter *libseccomp.ScmpFilter, call libseccomp.ScmpSyscall, action libseccomp.ScmpAction, match seccomp.Match) error {
+	var conditions []libseccomp.ScmpCondition
+	for _, c := range match {
+		// The library's order is mask, then value.
+		condition, err := libseccomp.MakeCondition(c.Arg, libseccomp.CompareMaskedEqual, c.Mask, c.Want)
+		if err != nil {
+			return err
+		}
+		conditions = append(conditions, condition)
+	}
+	return filter.AddRuleConditionalExact(call, action, conditions)
 }
 
 func scmpAction(a seccomp.Action) (libseccomp.ScmpAction, error) {

@@ -52,7 +52,7 @@ type probe struct {
 	// What becomes of the row's own session, by its own doing, is not fixed.
 	anyVerdict, anyLost bool
 	slow                bool // left out by -short
-	alone               bool // not played in a session that others have used
+	alone               bool // not played in a session that others have used, for it ends that or looks at children only
 }
 
 // stage is a session with the host around it, on which a probe plays.
@@ -103,7 +103,7 @@ var prelude = sync.OnceValues(func() (string, error) {
 // run executes in a session that must answer.
 func (h *host) run(t *testing.T, s *executor.Session, r executor.Request) executor.Result {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), testkit.Paced(time.Minute))
+	ctx, cancel := context.WithTimeout(context.Background(), testkit.Paced(time.Minute)+r.Timeout)
 	defer cancel()
 	result, err := s.Execute(ctx, r)
 	if err != nil {
@@ -267,7 +267,7 @@ func (s *stage) answers(t *testing.T, lost, either bool) {
 
 // probes are the rows of every table.
 func probes() []probe {
-	return slices.Concat(networkProbes, execProbes, fileProbes, hostFileProbes, processProbes, memoryProbes, outputProbes, protocolProbes, kernelProbes, templateProbes)
+	return slices.Concat(networkProbes, execProbes, fileProbes, hostFileProbes, processProbes, memoryProbes, outputProbes, protocolProbes, kernelProbes, templateProbes, classProbes, signalProbes, pipeProbes)
 }
 
 func (p probe) path() string { return p.n + "/" + strings.ReplaceAll(p.name, " ", "-") }

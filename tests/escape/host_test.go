@@ -63,6 +63,7 @@ func newHost(t *testing.T) *host {
 	t.Cleanup(func() { must(t, h.ex.Close()) })
 	h.sibling, err = h.ex.NewSession(t.Context(), executor.SessionOptions{ID: "sibling"})
 	must(t, err)
+	must(t, h.sibling.Start(t.Context())) // which may build the root
 	// It sleeps so that what the host watches a longer execution with is open,
 	// and not taken for a leak later on.
 	h.run(t, h.sibling, executor.Request{Code: "import time\ntime.sleep(0.3)\nkept = 1"})

@@ -80,7 +80,7 @@ odd('EPERM', {(h, o): S('prctl', h | o[0], *o[1:]) for h in (0, HIGH) for o in (
 print(R('prctl', 3), S('prctl', 4, 0), R('prctl', 3), S('prctl', 38, 1, 0, 0, 0))
 print(S('prctl', 4, HIGH | 1), R('prctl', 3))
 `, want: "EPERM\n0 ok 0 ok\nEPERM 0"},
-	{n: "98", slow: true, name: "every number, with 0 and with -1", code: numbers, want: "0\n0", within: 30 * time.Second},
+	syscallProbe,
 	{n: "98", name: "every number in the code of a REPL stays in the cell", code: `
 # Random arguments, in children that may die of it.
 import random
@@ -100,43 +100,3 @@ for seed in range(20):
 print('done')
 `, want: "done", within: 60 * time.Second, cfg: func(c *executor.Config) { c.Timeout = testkit.Paced(time.Minute) }, slow: true},
 }
-
-// numbers tries every number in a child each and compares with what the
-// policy's own table of refusals says must never succeed.
-const numbers = `
-must = set('''socket bind listen accept accept4 connect sendmsg recvmsg sendmmsg recvmmsg execve execveat seccomp unshare setns mount umount2 pivot_root chroot
-open_tree move_mount fsopen fsconfig fsmount fspick mount_setattr open_tree_attr statmount listmount listns ptrace process_vm_readv process_vm_writev process_madvise
-process_mrelease kcmp pidfd_getfd bpf perf_event_open userfaultfd io_uring_setup io_uring_enter io_uring_register add_key request_key keyctl name_to_handle_at
-open_by_handle_at memfd_secret init_module finit_module delete_module kexec_load kexec_file_load reboot swapon swapoff quotactl quotactl_fd acct syslog vhangup
-fanotify_init fanotify_mark settimeofday clock_settime clock_adjtime adjtimex sethostname setdomainname iopl ioperm modify_ldt clone3 io_setup io_submit vmsplice tee
-mlock mlock2 mlockall setuid setgid setreuid setregid setresuid setresgid setfsuid setfsgid setgroups capset sched_setscheduler sched_setparam sched_setattr
-ioprio_set mbind set_mempolicy migrate_pages move_pages landlock_create_ruleset lsm_set_self_attr setxattr getxattr personality'''.split())
-name = {v: k for k, v in NR.items()}
-refused = {errno.EPERM, errno.ENOSYS, errno.EAFNOSUPPORT, errno.ENOTSUP, errno.EOPNOTSUPP}
-for value in (0, -1):
-    bad = 0
-    r, w = os.pipe()
-    pid = os.fork()
-    if pid == 0:
-        for n in range(1024):
-            known = name.get(n)
-            if known not in must and known is not None: continue
-            if known == 'personality' and value == -1: continue
-            e = -R(n, *[value] * 6)
-            if e not in refused: os.write(w, b'%d %s %d\n' % (n, str(known).encode(), e))
-        os._exit(0)
-    os.close(w); os.waitpid(pid, 0)
-    lines = b''
-    while piece := os.read(r, 65536): lines += piece
-    if lines: print(lines.decode())
-    print(lines.count(b'\n'))
-    # Those that are allowed, in a child each, which may die of it.
-    for n in range(512):
-        known = name.get(n)
-        if known is None or known in must or known in ('fork', 'vfork', 'clone', 'kill', 'pause', 'rt_sigsuspend', 'exit', 'exit_group', 'read', 'select', 'pselect6', 'ppoll', 'poll', 'wait4', 'waitid', 'nanosleep', 'futex'): continue
-        pid = os.fork()
-        if pid == 0:
-            signal.setitimer(signal.ITIMER_REAL, 0.5)
-            R(n, *[value] * 6); os._exit(0)
-        os.waitpid(pid, 0)
-`

@@ -1,6 +1,7 @@
 package escape
 
 import (
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -121,6 +122,26 @@ m = mmap.mmap(-1, 40 << 20, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
 for i in range(0, len(m), 4096): m[i] = 1
 print(E(m.madvise, 21), status('VmSwap'))
 `, want: "0 kB EPERM EPERM\nok 0 kB"},
+	{n: "65", name: "record locks, which are charged to nobody", code: `
+import fcntl
+files = [open('lock%d' % i, 'w') for i in range(100)]
+for i in range(50):
+    for f in files: fcntl.lockf(f, fcntl.LOCK_EX, 1, 2 * i)
+ofd = struct.pack('hhqqi4x', 1, 0, 0, 1, 0)
+print([E(fcntl.fcntl, files[0], c, ofd) for c in (37, 38)], struct.unpack('hhqqi4x', fcntl.fcntl(files[0], 5, ofd))[0] == fcntl.F_UNLCK)
+# A program that needs one has flock, of which there is one for an open file.
+fcntl.flock(files[1], fcntl.LOCK_EX)
+print(E(fcntl.flock, open('lock1', 'w'), fcntl.LOCK_EX | fcntl.LOCK_NB))
+import sqlite3
+db = sqlite3.connect('db'); db.execute('create table t (x)'); db.execute('insert into t values (42)'); db.commit()
+print(sqlite3.connect('db').execute('select x from t').fetchall())
+`, want: "['ok', 'ok'] True\nEAGAIN\n[(42,)]", then: func(t *testing.T, _ *stage, _ executor.Result) {
+		text, err := os.ReadFile("/proc/locks")
+		must(t, err)
+		if n := strings.Count(string(text), " POSIX ") + strings.Count(string(text), " OFDLCK "); n > 2000 {
+			t.Errorf("the kernel holds %d record locks: those are locks of the cell", n)
+		}
+	}},
 	{n: "65", name: "shared memory of the host", code: `
 b = ctypes.create_string_buffer(256)
 print(S('shmat', @SHM@, 0, 0o10000), S('shmctl', @SHM@, 2, b), S('shmget', 0, 4096, 0o1666), S('msgget', 1, 0o666), S('semget', 1, 1, 0o666))

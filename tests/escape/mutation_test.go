@@ -4,7 +4,6 @@ package escape
 
 import (
 	"bytes"
-	"flag"
 	"fmt"
 	"os"
 	"os/exec"
@@ -31,11 +30,6 @@ const (
 	mutantEnv = "CELLBLOCK_TEST_MUTANT" // its layer
 	stateEnv  = "CELLBLOCK_TEST_STATE"  // where its root is, if it needs one
 )
-
-// document holds the table that TestMutation prints.
-const document = "../../docs/threat-model.md"
-
-var update = flag.Bool("update", false, "write the table into "+document)
 
 // TestMutation takes one layer away after the other and wants a probe to fail:
 // so the probes are shown to notice. Where the check of the posture sees that
