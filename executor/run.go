@@ -193,9 +193,7 @@ func (x *run) quick() bool {
 	if len(x.r.Code)+len(x.r.Stdin) > smallRequest || x.r.StdinReader != nil {
 		return false
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), min(patience, x.timeout))
-	defer cancel()
-	reply, err := x.s.conn.Exec(ctx, x.request)
+	reply, err := x.s.conn.ExecSoon(x.request, min(patience, x.timeout))
 	if errors.Is(err, context.DeadlineExceeded) {
 		// On a busy machine the time can be over before anything was sent.
 		x.sent = x.s.conn.Pending()

@@ -12,7 +12,6 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/cellblock/cellblock/internal/sys"
 	"github.com/cellblock/cellblock/internal/weaken"
 )
 
@@ -20,27 +19,20 @@ import (
 // concurrent use, except for Close. After an error that is neither a context's
 // nor ErrTooLarge it is broken, and every later call returns that error.
 type Conn struct {
-	conn    net.Conn
+	conn    *channel
 	buf     []byte // what has arrived of the next frame
 	pending bool   // a request is without its reply
 	seq     uint64 // of the last request
 	broken  error
 }
 
-// New returns a Conn over a stream socket.
-func New(c net.Conn) *Conn { return &Conn{conn: c} }
-
 // FromFile returns a Conn over a stream socket's file, which it closes.
 func FromFile(f *os.File) (*Conn, error) {
-	defer f.Close()
-	if err := sys.Fault("fcntl"); err != nil {
-		return nil, fmt.Errorf("cannot use %s as a control channel: %w", f.Name(), err)
-	}
-	c, err := net.FileConn(f)
+	ch, err := newChannel(f)
 	if err != nil {
-		return nil, fmt.Errorf("cannot use %s as a control channel: %w", f.Name(), err)
+		return nil, err
 	}
-	return New(c), nil
+	return &Conn{conn: ch}, nil
 }
 
 // Close closes the channel. The REPL then ends by itself, unless its code
@@ -49,7 +41,11 @@ func (c *Conn) Close() error { return c.conn.Close() }
 
 // Ready waits for the REPL's first frame.
 func (c *Conn) Ready(ctx context.Context) (Hello, error) {
-	claims, err := c.await(ctx)
+	claims, err := c.awaitSoon(startPatience)
+	if errors.Is(err, context.DeadlineExceeded) {
+		claims, err = c.await(ctx)
+		c.conn.rest()
+	}
 	if err != nil {
 		return Hello{}, err
 	}
@@ -81,11 +77,16 @@ func (c *Conn) Await(ctx context.Context) (Reply, error) {
 	if c.broken == nil && !c.pending {
 		return Reply{}, errors.New("BUG(repl): no execution to wait for")
 	}
-	claims, err := c.await(ctx)
+	return c.replied(c.await(ctx))
+}
+
+// replied makes a reply of a frame.
+func (c *Conn) replied(claims claims, err error) (Reply, error) {
 	if err != nil {
 		return Reply{}, err
 	}
 	c.pending = false
+	c.conn.rest()
 	reply, err := claims.reply()
 	if err != nil {
 		return Reply{}, c.fail(err)
@@ -158,12 +159,8 @@ func (c *Conn) Template(ctx context.Context, plan []byte) (*net.UnixConn, error)
 	if _, err := c.ask(ctx, opTemplate, string(plan)); err != nil {
 		return nil, err
 	}
-	socket, ok := c.conn.(*net.UnixConn)
-	if !ok {
-		return nil, fmt.Errorf("BUG(repl): a template behind a %T", c.conn)
-	}
 	c.broken = errors.New("BUG(repl): the REPL is a template")
-	return socket, nil
+	return c.conn.release()
 }
 
 func (c *Conn) ask(ctx context.Context, op uint32, field string) (claims, error) {
@@ -228,6 +225,16 @@ func (c *Conn) await(ctx context.Context) (claims, error) {
 	}
 	stop := c.deadline(ctx)
 	defer stop()
+	return c.receive(c.conn.Read, func(err error) error {
+		if errors.Is(err, os.ErrDeadlineExceeded) && ctx.Err() != nil {
+			return ctx.Err()
+		}
+		return c.fail(c.explain(ctx, err))
+	})
+}
+
+// receive reads until a frame is whole. failed gives the error for one of read.
+func (c *Conn) receive(read func([]byte) (int, error), failed func(error) error) (claims, error) {
 	for {
 		frame, err := c.next()
 		if err != nil {
@@ -243,13 +250,10 @@ func (c *Conn) await(ctx context.Context) (claims, error) {
 		if cap(c.buf)-len(c.buf) < 4096 {
 			c.buf = append(make([]byte, 0, 2*cap(c.buf)+8192), c.buf...)
 		}
-		n, err := c.conn.Read(c.buf[len(c.buf):cap(c.buf)])
+		n, err := read(c.buf[len(c.buf):cap(c.buf)])
 		c.buf = c.buf[:len(c.buf)+n]
 		if err != nil && n == 0 {
-			if errors.Is(err, os.ErrDeadlineExceeded) && ctx.Err() != nil {
-				return claims{}, ctx.Err()
-			}
-			return claims{}, c.fail(c.explain(ctx, err))
+			return claims{}, failed(err)
 		}
 	}
 }

@@ -172,9 +172,8 @@ os.write(3, (len(m) + 8).to_bytes(4, 'little') + seq + m)
 
 // TestStuckREPL: a REPL that never reads holds nobody up.
 func TestStuckREPL(t *testing.T) {
-	host, cell := socketpair(t)
+	c, cell := socketpair(t)
 	defer cell.Close()
-	c := New(host)
 	defer c.Close()
 	large := Request{Code: strings.Repeat("#", 8<<20)}
 	ctx, cancel := context.WithTimeout(context.Background(), 500*time.Millisecond)

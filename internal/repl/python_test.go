@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -16,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/cellblock/cellblock/internal/sys"
 	"github.com/cellblock/cellblock/internal/testkit"
 )
 
@@ -136,7 +136,7 @@ func start(t testing.TB, p python) *process {
 	t.Helper()
 	r := &process{t: t, dir: t.TempDir(), exited: make(chan struct{})}
 	host, cell := socketpair(t)
-	r.Conn = New(host)
+	r.Conn = host
 	r.cmd = exec.Command(p.path, bootstrap(p.program, nil)...)
 	r.cmd.Dir = r.dir
 	r.cmd.Stdout, r.cmd.Stderr = &r.stdout, &r.stderr
@@ -165,32 +165,17 @@ func start(t testing.TB, p python) *process {
 	return r
 }
 
-func socketpair(t testing.TB) (net.Conn, *os.File) {
+func socketpair(t testing.TB) (*Conn, *os.File) {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "repl")
+	host, cell, err := sys.Pair(syscall.SOCK_STREAM)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer os.RemoveAll(dir)
-	l, err := net.Listen("unix", filepath.Join(dir, "s"))
+	conn, err := FromFile(host)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer l.Close()
-	host, err := net.Dial("unix", l.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	cell, err := l.Accept()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer cell.Close()
-	f, err := cell.(*net.UnixConn).File()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return host, f
+	return conn, cell
 }
 
 func limited(t testing.TB) context.Context {

@@ -142,9 +142,13 @@ func FuzzConn(f *testing.F) {
 	f.Add(hello, hello)
 	f.Add(hello[:7], []byte("x"))
 	f.Fuzz(func(t *testing.T, first, second []byte) {
-		ours, theirs := net.Pipe()
-		c := New(ours)
+		c, cell := socketpair(t)
 		defer c.Close()
+		theirs, err := net.FileConn(cell)
+		cell.Close()
+		if err != nil {
+			t.Fatal(err)
+		}
 		go func() { // what the cell does
 			theirs.Write(first)
 			theirs.SetReadDeadline(time.Now().Add(5 * time.Millisecond))
@@ -154,7 +158,7 @@ func FuzzConn(f *testing.F) {
 		}()
 		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 		defer cancel()
-		_, err := c.Ready(ctx)
+		_, err = c.Ready(ctx)
 		if err == nil {
 			_, err = c.Exec(ctx, Request{Code: "pass"})
 		}
