@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/cellblock/cellblock/executor"
+	"github.com/cellblock/cellblock/internal/ndjson"
 )
 
 func TestExecute(t *testing.T) {
@@ -73,12 +74,12 @@ func TestPreloadOfTheService(t *testing.T) {
 // frames reads a streamed execution to its end.
 func (c *client) frames(path string, body any) []Frame {
 	c.t.Helper()
-	r, err := c.http.Do(c.request(context.Background(), "POST", path, body, "Accept", ndjson))
+	r, err := c.http.Do(c.request(context.Background(), "POST", path, body, "Accept", ndjson.Type))
 	if err != nil {
 		c.t.Fatal(err)
 	}
 	defer r.Body.Close()
-	if r.StatusCode != http.StatusOK || r.Header.Get("Content-Type") != ndjson {
+	if r.StatusCode != http.StatusOK || r.Header.Get("Content-Type") != ndjson.Type {
 		text, _ := io.ReadAll(r.Body)
 		c.t.Fatalf("status %d, %s: %s", r.StatusCode, r.Header.Get("Content-Type"), text)
 	}
@@ -142,7 +143,7 @@ print("problem", file=sys.stderr, flush=True)
 func (c *client) started(path string, body Execution) (leave func()) {
 	c.t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
-	r, err := c.http.Do(c.request(ctx, "POST", path+"/execute", body, "Accept", ndjson))
+	r, err := c.http.Do(c.request(ctx, "POST", path+"/execute", body, "Accept", ndjson.Type))
 	if err != nil {
 		c.t.Fatal(err)
 	}

@@ -143,7 +143,7 @@ func (b *mcpSandbox) use(ctx context.Context, needed bool) (_ *session, done fun
 	if !needed {
 		return nil, func() {}, nil
 	}
-	x, err := b.server.makeSession(ctx, b.owner, "", Creation{})
+	x, err := b.server.makeSession(ctx, b.owner, "", Creation{}, nil)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
 
 	"github.com/cellblock/cellblock/executor"
+	"github.com/cellblock/cellblock/internal/ndjson"
 )
 
 // execution is one execution, whichever route it came by.
@@ -30,7 +31,7 @@ func (e *execution) answer(ctx context.Context) (*huma.StreamResponse, error) {
 		e.leave()
 		return nil, failed(ctx, err)
 	}
-	if accepts(e.call.r, ndjson) {
+	if accepts(e.call.r, ndjson.Type) {
 		return &huma.StreamResponse{Body: func(hctx huma.Context) {
 			_, w := humago.Unwrap(hctx)
 			defer e.leave()
@@ -135,7 +136,7 @@ func executeResponses(api huma.API) func(*huma.Operation) {
 			Description: "What came of it. With Accept: application/x-ndjson, frames, one a line, as they come.",
 			Content: map[string]*huma.MediaType{
 				"application/json": {Schema: result},
-				ndjson:             {Schema: frame},
+				ndjson.Type:        {Schema: frame},
 			},
 		}}
 	}

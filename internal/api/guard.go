@@ -31,6 +31,7 @@ type call struct {
 	owner   *owner
 	w       http.ResponseWriter
 	r       *http.Request
+	refuse  refusal
 	session string // for the log
 	problem *Problem
 }
@@ -43,9 +44,26 @@ func callOf(ctx context.Context) *call { return ctx.Value(callKey{}).(*call) }
 // guard is what every request passes: who calls, from where, how much, how
 // long; and what is noted about it.
 func (s *Server) guard(next http.Handler) http.Handler {
+	return s.watch(next, writeProblem, func(c *call, w *answer) (done func(), err error) {
+		r := c.r
+		name, err := s.identify(r)
+		if err != nil {
+			return nil, err
+		}
+		c.owner = s.keeper.of(name)
+		if err := crossOrigin(r); err != nil {
+			return nil, err
+		}
+		upload := r.Method == http.MethodPut
+		return s.admitBody(r, w, upload, func(kind string) bool { return kind == "application/json" })
+	})
+}
+
+// watch notes every request, admits it, and answers for it where it fails.
+func (s *Server) watch(next http.Handler, refuse refusal, admit func(*call, *answer) (done func(), err error)) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		began := time.Now()
-		c := &call{id: rand.Text()[:16]}
+		c := &call{id: rand.Text()[:16], refuse: refuse}
 		out := &answer{ResponseWriter: w, control: http.NewResponseController(w)}
 		c.w = out
 		h := out.Header()
@@ -55,9 +73,9 @@ func (s *Server) guard(next http.Handler) http.Handler {
 		r = r.WithContext(context.WithValue(r.Context(), callKey{}, c))
 		c.r = r
 		defer func() { s.finish(c, out, began, recover()) }()
-		done, err := s.admit(c, out)
+		done, err := admit(c, out)
 		if err != nil {
-			writeProblem(out, r, problemOf(err))
+			refuse(out, r, problemOf(err))
 			return
 		}
 		defer done()
@@ -65,17 +83,11 @@ func (s *Server) guard(next http.Handler) http.Handler {
 	})
 }
 
-// admit says whether the request may be looked at.
-func (s *Server) admit(c *call, w *answer) (done func(), err error) {
-	r := c.r
-	name, err := s.identify(r)
-	if err != nil {
-		return nil, err
-	}
-	c.owner = s.keeper.of(name)
-	if err := crossOrigin(r); err != nil {
-		return nil, err
-	}
+// refusal answers a request with a problem.
+type refusal func(http.ResponseWriter, *http.Request, *Problem)
+
+// admitBody bounds the body, unless it is an upload, which its workspace does.
+func (s *Server) admitBody(r *http.Request, w *answer, upload bool, takes func(kind string) bool) (done func(), err error) {
 	if r.ContentLength == 0 {
 		return func() {}, nil
 	}
@@ -85,8 +97,7 @@ func (s *Server) admit(c *call, w *answer) (done func(), err error) {
 		// follows on this connection is not to be trusted (RFC 9112, 6.1).
 		w.Header().Set("Connection", "close")
 	}
-	upload := r.Method == http.MethodPut
-	if kind := mediaType(r); !upload && kind != "application/json" {
+	if kind := mediaType(r); !upload && !takes(kind) {
 		p := problem(KindInvalid, "the body is %q, and application/json is needed", shorten(kind))
 		p.Status = http.StatusUnsupportedMediaType
 		return nil, p
@@ -141,7 +152,11 @@ func crossOrigin(r *http.Request) error {
 // allowedHost says whether a request over TCP names this service: a page that
 // had its own name point here does not.
 func (s *Server) allowedHost(r *http.Request) bool {
-	return slices.Contains(s.settings.Hosts, strings.ToLower(r.Host))
+	return isOneOf(s.settings.Hosts, r)
+}
+
+func isOneOf(hosts []string, r *http.Request) bool {
+	return slices.Contains(hosts, strings.ToLower(r.Host))
 }
 
 // patientBody bounds how long a client may take for its body. The deadline is
@@ -206,7 +221,7 @@ func (s *Server) finish(c *call, a *answer, began time.Time, panicked any) {
 	if panicked != nil {
 		s.settings.Log.Error("BUG: a handler panicked", "request", c.id, "panic", fmt.Sprint(panicked), "stack", string(debug.Stack()))
 		if a.status == 0 {
-			writeProblem(a, c.r, problem(KindInternal, "the service failed; its log says more"))
+			c.refuse(a, c.r, problem(KindInternal, "the service failed; its log says more"))
 		}
 	}
 	name := ""

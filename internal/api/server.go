@@ -31,6 +31,7 @@ type Server struct {
 	api      huma.API
 	http     *http.Server
 	large    chan struct{} // holds a token for each large body that is read
+	doors    doors         // other protocols
 	ready    atomic.Bool
 
 	expiry context.CancelFunc
@@ -59,18 +60,23 @@ func New(s Settings) (*Server, error) {
 	x.mcp = newMCPServers(x)
 	mux := http.NewServeMux()
 	x.api = routes(x, mux)
-	x.http = &http.Server{
-		Handler:           x.guard(mux),
-		ReadHeaderTimeout: headerTime,
-		IdleTimeout:       2 * time.Minute,
-		MaxHeaderBytes:    32 << 10,
-		ConnContext:       withPeer,
-		ErrorLog:          log.New(logWriter{s.Log}, "", 0),
-	}
+	x.http = x.newHTTP(x.guard(mux))
 	ctx, cancel := context.WithCancel(context.Background())
 	x.expiry = cancel
 	x.idle.Go(func() { x.expireIdle(ctx) })
 	return x, nil
+}
+
+// newHTTP bounds what a client may take before a handler sees its request.
+func (s *Server) newHTTP(h http.Handler) *http.Server {
+	return &http.Server{
+		Handler:           h,
+		ReadHeaderTimeout: headerTime,
+		IdleTimeout:       2 * time.Minute,
+		MaxHeaderBytes:    32 << 10,
+		ConnContext:       withPeer,
+		ErrorLog:          log.New(logWriter{s.settings.Log}, "", 0),
+	}
 }
 
 // logWriter passes what package http has to say on to the log.
@@ -103,7 +109,11 @@ func (s *Server) Warm(ctx context.Context) error {
 
 // Serve answers on a listener until Shutdown.
 func (s *Server) Serve(l net.Listener) error {
-	err := s.http.Serve(limitConnections(l, s.settings.Connections))
+	return s.serve(s.http, l)
+}
+
+func (s *Server) serve(h *http.Server, l net.Listener) error {
+	err := h.Serve(limitConnections(l, s.settings.Connections))
 	if errors.Is(err, http.ErrServerClosed) {
 		return nil
 	}
@@ -119,18 +129,25 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	s.keeper.mu.Unlock()
 	s.expiry()
 	s.idle.Wait()
-	var wg sync.WaitGroup
+	var wg, serving sync.WaitGroup
 	wg.Go(s.mcp.close) // or their streams would be waited for
-	err := s.http.Shutdown(ctx)
+	all := s.servers()
+	errs := make([]error, len(all))
+	for i, h := range all {
+		serving.Go(func() { errs[i] = ignoreDeadline(h.Shutdown(ctx)) })
+	}
+	serving.Wait()
 	s.end(errDraining())
 	for _, x := range s.keeper.drain() {
 		wg.Go(func() { s.finishSession(x) })
 	}
 	wg.Wait()
-	err = errors.Join(ignoreDeadline(err), s.pool.close())
-	s.http.Close()
+	errs = append(errs, s.pool.close())
+	for _, h := range all {
+		h.Close()
+	}
 	s.spool.close()
-	return err
+	return errors.Join(errs...)
 }
 
 // ignoreDeadline: executions that were cut are no failure of a shutdown.

@@ -12,7 +12,7 @@ import (
 )
 
 // makeSession admits a session and builds its cell.
-func (s *Server) makeSession(ctx context.Context, o *owner, id string, c Creation) (_ *session, err error) {
+func (s *Server) makeSession(ctx context.Context, o *owner, id string, c Creation, env map[string]string) (_ *session, err error) {
 	limits, err := s.limits(c.Limits)
 	if err != nil {
 		return nil, err
@@ -49,7 +49,7 @@ func (s *Server) makeSession(ctx context.Context, o *owner, id string, c Creatio
 	}
 	defer done()
 	began := time.Now()
-	options := executor.SessionOptions{ID: x.id, Limits: limits}
+	options := executor.SessionOptions{ID: x.id, Limits: limits, Env: env}
 	for {
 		if x.session, err = x.of.NewSession(ctx, options); err != nil {
 			return nil, err

@@ -16,6 +16,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/cellblock/cellblock/internal/api"
+	"github.com/cellblock/cellblock/internal/e2b"
 )
 
 // version is set by the linker.
@@ -87,9 +88,16 @@ func (c *serveCommand) serve() error {
 		return err
 	}
 	defer closeAll(listeners)
+	door, doorHosts, err := c.options.openE2B()
+	if err != nil {
+		return err
+	}
 	settings.Hosts = append(settings.Hosts, hosts...)
 	server, err := api.New(settings)
 	if err != nil {
+		if door != nil {
+			door.Close()
+		}
 		return err
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
@@ -108,6 +116,15 @@ func (c *serveCommand) serve() error {
 		serving.Go(func() {
 			if err := server.Serve(l); err != nil {
 				cancel(fmt.Errorf("cannot serve on %s: %w", address(l), err))
+			}
+		})
+	}
+	if door != nil {
+		log.Info("listening for E2B's SDK", "address", address(door))
+		sandboxes := e2b.New(server, e2b.Settings{Open: c.options.e2bOpen})
+		serving.Go(func() {
+			if err := server.ServeDoor(door, sandboxes.Door(doorHosts)); err != nil {
+				cancel(fmt.Errorf("cannot serve on %s: %w", address(door), err))
 			}
 		})
 	}

@@ -41,13 +41,16 @@ func (o *options) open() (listeners []net.Listener, hosts []string, err error) {
 		listeners = append(listeners, l)
 	}
 	if o.listen != "" {
-		l, names, err := o.listenTCP()
+		if o.tokens == "" {
+			return listeners, nil, usagef("listen: TCP needs tokens: name their file with tokens")
+		}
+		l, names, err := o.listenTCP("listen", o.listen)
 		if err != nil {
 			return listeners, nil, err
 		}
 		listeners, hosts = append(listeners, l), names
 	}
-	if len(listeners) == 0 {
+	if len(listeners) == 0 && o.e2b == "" {
 		return nil, nil, usagef("there is nothing to listen on: socket is none, and listen names no address")
 	}
 	return listeners, hosts, nil
@@ -93,22 +96,50 @@ func (o *options) listenUnix() (net.Listener, error) {
 	return l, nil
 }
 
-// listenTCP never lets a token cross a network in clear.
-func (o *options) listenTCP() (net.Listener, []string, error) {
-	if o.tokens == "" {
-		return nil, nil, usagef("listen: TCP needs tokens: name their file with tokens")
+// checkE2B says whether E2B's SDK may be answered as it is asked for.
+func (o *options) checkE2B() error {
+	switch {
+	case o.e2b == "" && o.e2bOpen:
+		return usagef("e2b_open: there is no address to be open: name it with e2b")
+	case o.e2b == "":
+		return nil
+	case o.e2bOpen && o.tokens != "":
+		return usagef("e2b_open: there are tokens, which are its API keys: leave one of the two out")
+	case o.tokens == "" && !o.e2bOpen:
+		return usagef("e2b: its API keys are tokens: name their file with tokens, or let everybody on this machine in with e2b_open")
+	case o.e2bOpen && !isLoopback(o.e2b):
+		return usagef("e2b_open: %s is no loopback address", o.e2b)
 	}
-	host, _, err := net.SplitHostPort(o.listen)
+	return nil
+}
+
+// openE2B makes the listener for E2B's SDK; nil where none is asked for.
+func (o *options) openE2B() (net.Listener, []string, error) {
+	if o.e2b == "" {
+		return nil, nil, nil
+	}
+	return o.listenTCP("e2b", o.e2b)
+}
+
+func isLoopback(address string) bool {
+	host, _, err := net.SplitHostPort(address)
+	ip := net.ParseIP(host)
+	return err == nil && (host == "localhost" || ip != nil && ip.IsLoopback())
+}
+
+// listenTCP never lets a token cross a network in clear. key is what names the
+// address.
+func (o *options) listenTCP(key, address string) (net.Listener, []string, error) {
+	host, _, err := net.SplitHostPort(address)
 	if err != nil {
-		return nil, nil, usagef("listen: %v", err)
+		return nil, nil, usagef("%s: %v", key, err)
 	}
 	if (o.tlsCert == "") != (o.tlsKey == "") {
 		return nil, nil, usagef("tls_cert and tls_key go together")
 	}
-	ip := net.ParseIP(host)
-	loopback := host == "localhost" || ip != nil && ip.IsLoopback()
+	loopback := isLoopback(address)
 	if o.tlsCert == "" && !loopback {
-		return nil, nil, usagef("listen: %s is no loopback address, and tokens must not cross a network in clear: name tls_cert and tls_key", o.listen)
+		return nil, nil, usagef("%s: %s is no loopback address, and tokens must not cross a network in clear: name tls_cert and tls_key", key, address)
 	}
 	var config *tls.Config
 	if o.tlsCert != "" {
@@ -118,7 +149,7 @@ func (o *options) listenTCP() (net.Listener, []string, error) {
 		}
 		config = &tls.Config{Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS12, NextProtos: []string{"http/1.1"}}
 	}
-	l, err := net.Listen("tcp", o.listen)
+	l, err := net.Listen("tcp", address)
 	if err != nil {
 		return nil, nil, fmt.Errorf("cannot listen: %w", err)
 	}

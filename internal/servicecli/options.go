@@ -16,7 +16,8 @@ import (
 
 // options are what a service is started with.
 type options struct {
-	socket, group, listen        string
+	socket, group, listen, e2b   string
+	e2bOpen                      bool
 	tlsCert, tlsKey, tokens      string
 	hosts                        []string
 	root, python, venv, state    string
@@ -55,6 +56,8 @@ func (o *options) keys() []key {
 		{"socket", stringValue{&o.socket}, "listen on this Unix `PATH` (default " + defaultSocket() + "; \"none\": on no socket)"},
 		{"group", stringValue{&o.group}, "let members of this `GROUP` call, beside root and the service's own user"},
 		{"listen", stringValue{&o.listen}, "listen on this TCP `ADDRESS` as well, such as 10.0.0.5:8443; needs tokens, and TLS unless it is a loopback one"},
+		{"e2b", stringValue{&o.e2b}, "answer E2B's code-interpreter SDK on this TCP `ADDRESS`, such as 127.0.0.1:3000; its API keys are the tokens"},
+		{"e2b_open", boolValue{&o.e2bOpen}, "take any API key there: for a loopback address, where there are no tokens"},
 		{"tls_cert", stringValue{&o.tlsCert}, "`FILE` with the certificate for TCP"},
 		{"tls_key", stringValue{&o.tlsKey}, "`FILE` with its key"},
 		{"tokens", stringValue{&o.tokens}, "`FILE` with the tokens for TCP, by their hashes (see: cellblock config token)"},
@@ -102,6 +105,9 @@ func (o *options) keys() []key {
 func (o *options) settings(log *slog.Logger) (api.Settings, error) {
 	if o.root != "" && (o.python != "" || o.venv != "" || len(o.with) > 0) {
 		return api.Settings{}, usagef("root names a root that is built already: it cannot go with python, with or venv")
+	}
+	if err := o.checkE2B(); err != nil {
+		return api.Settings{}, err
 	}
 	s := api.Settings{
 		Executor: executor.Config{

@@ -62,7 +62,7 @@ func sources(t *testing.T) []source {
 var order = [][]string{
 	{"internal/weaken"},
 	{"internal/sys", "internal/trace"},
-	{"cgroup", "seccomp", "rootfs", "nsjail/mount", "nsjail/native", "internal/repl", "internal/workspace", "validator"},
+	{"internal/ndjson", "cgroup", "seccomp", "rootfs", "nsjail/mount", "nsjail/native", "internal/repl", "internal/workspace", "validator"},
 	{"seccomp/bpf"},
 	{"seccomp/compile"},
 	{"seccomp/gen", "nsjail"},
@@ -70,6 +70,7 @@ var order = [][]string{
 	{"executor"},
 	{"internal/cli", "internal/mcp"},
 	{"internal/api"},
+	{"internal/e2b"},
 	{"internal/servicecli"},
 	{"cmd/cellblock", "cmd/cellblock-service"},
 }
