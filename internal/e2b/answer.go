@@ -56,14 +56,8 @@ func failureOf(err error) *failure {
 	}
 	p := api.ProblemOf(err)
 	f = failed(p.Status, "%s", p.Detail)
-	switch p.Kind {
-	case api.KindLost, api.KindExpired:
+	if p.Kind == api.KindLost || p.Kind == api.KindExpired {
 		f.status = http.StatusBadGateway
-	case api.KindTooLarge:
-		f.status = http.StatusInsufficientStorage
-		if p.Status != http.StatusRequestEntityTooLarge {
-			f.status = p.Status
-		}
 	}
 	return f
 }
@@ -73,6 +67,9 @@ func failureOf(err error) *failure {
 func fail(w http.ResponseWriter, r *http.Request, err error) {
 	f := failureOf(err)
 	p := api.ProblemOf(err)
+	if p.Kind == api.KindTooLarge && r.URL.Path == "/files" {
+		f.status = http.StatusInsufficientStorage // a file has no place in its workspace
+	}
 	if p.Kind == api.KindInternal && f.status != http.StatusInternalServerError {
 		p = &api.Problem{Status: f.status, Kind: api.KindInvalid, Detail: f.message}
 	}
