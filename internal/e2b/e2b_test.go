@@ -207,8 +207,15 @@ func TestOwners(t *testing.T) {
 		t.Errorf("another caller sees %s", r.body)
 	}
 	for _, call := range []struct{ method, path string }{
-		{"POST", "/execute"}, {"GET", "/contexts"}, {"POST", "/contexts"}, {"DELETE", "/contexts/default"}, {"POST", "/contexts/default/restart"},
-		{"GET", "/files?path=x"}, {"POST", "/files?path=x"}, {"POST", "/filesystem.Filesystem/ListDir"}, {"POST", "/filesystem.Filesystem/Remove"},
+		{"POST", "/execute"},
+		{"GET", "/contexts"},
+		{"POST", "/contexts"},
+		{"DELETE", "/contexts/default"},
+		{"POST", "/contexts/default/restart"},
+		{"GET", "/files?path=x"},
+		{"POST", "/files?path=x"},
+		{"POST", "/filesystem.Filesystem/ListDir"},
+		{"POST", "/filesystem.Filesystem/Remove"},
 	} {
 		for _, secret := range []string{"", first.secret, c.key, strings.ToUpper(c.secret), c.secret + "x"} {
 			c.ask(call.method, call.path, nil, "X-Access-Token", secret).want(401, "access token is needed")

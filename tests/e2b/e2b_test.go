@@ -114,8 +114,10 @@ func TestSDK(t *testing.T) {
 	}
 	url := "http://" + address
 	cmd := exec.Command(node, "suite.mjs")
-	cmd.Env = []string{"PATH=/usr/bin:/bin", "HOME=" + t.TempDir(), "E2B_API_URL=" + url, "E2B_SANDBOX_URL=" + url, "E2B_API_KEY=" + key,
-		"SUITE_OTHER_KEY=" + other, "SUITE_PACKAGES=" + where, "SUITE_ONLY=" + os.Getenv("SUITE_ONLY")}
+	cmd.Env = []string{
+		"PATH=/usr/bin:/bin", "HOME=" + t.TempDir(), "E2B_API_URL=" + url, "E2B_SANDBOX_URL=" + url, "E2B_API_KEY=" + key,
+		"SUITE_OTHER_KEY=" + other, "SUITE_PACKAGES=" + where, "SUITE_ONLY=" + os.Getenv("SUITE_ONLY"),
+	}
 	cmd.Stderr = os.Stderr
 	out, err := cmd.StdoutPipe()
 	if err != nil {
