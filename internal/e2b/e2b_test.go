@@ -247,11 +247,18 @@ func TestBadRequests(t *testing.T) {
 		body any
 		part string
 	}{
-		{"{", "JSON"}, {"[]", "JSON"}, {map[string]any{"timeout": -1}, "timeout"}, {map[string]any{"timeout": 3601}, "timeout"},
-		{map[string]any{"allow_internet_access": true}, "no network"}, {map[string]any{"network": map[string]any{}}, "no network"},
-		{map[string]any{"autoPause": true}, "paused"}, {map[string]any{"mcp": map[string]any{}}, "not supported"},
-		{map[string]any{"volumeMounts": []any{1}}, "not supported"}, {map[string]any{"templateID": "no-such-root"}, "no-such-root"},
-		{map[string]any{"envVars": map[string]string{"LD_PRELOAD": "x"}}, "LD_PRELOAD"}, {map[string]any{"envVars": map[string]string{"A=": "x"}}, "variable"},
+		{"{", "JSON"},
+		{"[]", "JSON"},
+		{map[string]any{"timeout": -1}, "timeout"},
+		{map[string]any{"timeout": 3601}, "timeout"},
+		{map[string]any{"allow_internet_access": true}, "no network"},
+		{map[string]any{"network": map[string]any{}}, "no network"},
+		{map[string]any{"autoPause": true}, "paused"},
+		{map[string]any{"mcp": map[string]any{}}, "not supported"},
+		{map[string]any{"volumeMounts": []any{1}}, "not supported"},
+		{map[string]any{"templateID": "no-such-root"}, "no-such-root"},
+		{map[string]any{"envVars": map[string]string{"LD_PRELOAD": "x"}}, "LD_PRELOAD"},
+		{map[string]any{"envVars": map[string]string{"A=": "x"}}, "variable"},
 	} {
 		c.ask("POST", "/v2/sandboxes", bad.body).want(400, bad.part)
 	}
