@@ -137,14 +137,14 @@ func (s *Session) borrow(ctx context.Context) error {
 	}
 	of := s.of
 	of.mu.Lock()
-	cell, work, mirror, t := of.living, of.work, of.mirror, of.tenants
+	cell, work, mirror, t, g := of.living, of.work, of.mirror, of.tenants, of.ground
 	of.mu.Unlock()
 	if cell == nil || mirror == nil {
 		return ErrClosed
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.cell, s.living, s.work, s.mirror, s.tenants = cell, cell, work, mirror, t
+	s.cell, s.living, s.work, s.mirror, s.tenants, s.ground = cell, cell, work, mirror, t, g
 	if s.closed {
 		return ErrClosed
 	}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"github.com/cellblock/cellblock/nsjail"
+	"github.com/cellblock/cellblock/rootfs"
 )
 
 // Report is what Doctor found.
@@ -35,10 +36,10 @@ func (e *Executor) Doctor(ctx context.Context) Report {
 			}
 		}
 	}
-	if _, err := e.root.get(ctx, e.cfg); err != nil {
+	if root, err := e.Root(ctx); err != nil {
 		r.Layers = append(r.Layers, LayerReport{Name: "root", Status: nsjail.Missing, Why: err.Error()})
 	} else {
-		r.Layers = append(r.Layers, LayerReport{Name: "root", Status: nsjail.Available, Level: e.root.describe()})
+		r.Layers = append(r.Layers, LayerReport{Name: "root", Status: nsjail.Available, Level: describeRoot(root)})
 	}
 	if err := e.prove(ctx); err != nil {
 		r.Cell, r.Error = "no cell can be built", err.Error()
@@ -62,9 +63,7 @@ func (e *Executor) prove(ctx context.Context) error {
 	return nil
 }
 
-func (h *rootHolder) describe() string {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	v := h.root.Version
-	return fmt.Sprintf("%s, Python %d.%d.%d, %d packages", h.root.Digest[:12], v[0], v[1], v[2], len(h.root.Packages))
+func describeRoot(root *rootfs.Root) string {
+	v := root.Version
+	return fmt.Sprintf("%s, Python %d.%d.%d, %d packages", root.Digest[:12], v[0], v[1], v[2], len(root.Packages))
 }

@@ -18,9 +18,8 @@ import (
 type Executor struct {
 	cfg     Config
 	without []nsjail.Layer
-	root    rootHolder
 	preload []template.Module
-	keeper  keeperHolder
+	grounds grounds
 	parser  *validator.Resident
 	checker *validator.Validator
 	named   *Manager
@@ -205,8 +204,7 @@ func (e *Executor) Close() error {
 	}
 	e.parser.Close()
 	wg.Wait()
-	errs = append(errs, e.keeper.close())
-	e.root.close()
+	errs = append(errs, e.closeGrounds())
 	for _, err := range errs {
 		if err != nil {
 			return err

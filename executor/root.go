@@ -3,7 +3,6 @@ package executor
 import (
 	"context"
 	"fmt"
-	"sync"
 
 	"github.com/cellblock/cellblock/internal/repl"
 	"github.com/cellblock/cellblock/nsjail/native"
@@ -49,36 +48,12 @@ func (c Config) RootSpec() (rootfs.Spec, error) {
 
 // Root is the prepared root that sessions have, found or built if that has not
 // happened yet, which can take minutes. Errors are those of package rootfs.
-func (e *Executor) Root(ctx context.Context) (*rootfs.Root, error) { return e.root.get(ctx, e.cfg) }
-
-// rootHolder finds or builds the root once and keeps it marked as used.
-type rootHolder struct {
-	mu      sync.Mutex
-	root    *rootfs.Root
-	release func()
-}
-
-// get returns the root; a build that failed is tried again by the next call.
-func (h *rootHolder) get(ctx context.Context, cfg Config) (*rootfs.Root, error) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if h.root != nil {
-		return h.root, nil
-	}
-	store, err := rootfs.Open(cfg.StateDir)
+func (e *Executor) Root(ctx context.Context) (*rootfs.Root, error) {
+	g, err := e.current(ctx)
 	if err != nil {
 		return nil, err
 	}
-	root, err := findRoot(ctx, store, cfg)
-	if err != nil {
-		return nil, err
-	}
-	release, err := root.Hold()
-	if err != nil {
-		return nil, err
-	}
-	h.root, h.release = root, release
-	return root, nil
+	return g.root, nil
 }
 
 func findRoot(ctx context.Context, store *rootfs.Store, cfg Config) (*rootfs.Root, error) {
@@ -94,13 +69,4 @@ func findRoot(ctx context.Context, store *rootfs.Store, cfg Config) (*rootfs.Roo
 		return nil, err
 	}
 	return store.Ensure(ctx, spec, cfg.Progress)
-}
-
-func (h *rootHolder) close() {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if h.release != nil {
-		h.release()
-		h.root, h.release = nil, nil
-	}
 }

@@ -51,7 +51,7 @@ type Session struct {
 
 	// What follows belongs to who holds the turn; cell, work and mirror change
 	// under mu as well, so that files can be had while code runs.
-	root      *rootfs.Root
+	ground    *ground
 	cell      *nsjail.Cell
 	staged    []*workspace.Staged
 	work      *workspace.Dir
@@ -150,9 +150,13 @@ func (s *Session) startCell(ctx context.Context, dirs []Dir) (err error) {
 		return s.borrow(ctx)
 	}
 	cfg := s.cfg
-	if s.root, err = s.ex.root.get(ctx, cfg); err != nil {
+	g, err := s.ex.stand(ctx)
+	if err != nil {
 		return err
 	}
+	s.mu.Lock()
+	s.ground = g
+	s.mu.Unlock()
 	cfg.Trace.Mark("root found")
 	inputs, err := s.stage(ctx, append(append([]Dir{}, s.options.Dirs...), dirs...))
 	if err != nil {
@@ -197,20 +201,16 @@ func (s *Session) startCell(ctx context.Context, dirs []Dir) (err error) {
 // buildCell gives a cell, and a REPL that starts in it but where it is to be
 // forked from the template.
 func (s *Session) buildCell(ctx context.Context, inputs []nsjail.Input) (*nsjail.Cell, *nsjail.Process, error) {
-	spec := s.cfg.spec(s.root, s.ex.without)
+	spec := s.cfg.spec(s.ground.root, s.ex.without)
 	spec.Inputs = inputs
 	if !s.cfg.Template {
 		return nsjail.StartWithREPL(ctx, spec)
-	}
-	k, err := s.ex.template(ctx)
-	if err != nil {
-		return nil, nil, err
 	}
 	own := &spec
 	if len(inputs) == 0 && s.options.Limits == (Limits{}) {
 		own = nil // as all others: one of the pool does
 	}
-	cell, err := k.Cell(ctx, own)
+	cell, err := s.ground.keeper.Cell(ctx, own)
 	return cell, nil, err
 }
 
@@ -237,11 +237,7 @@ func (s *Session) newREPL(ctx context.Context) (*nsjail.Process, error) {
 	if !s.cfg.Template || !s.tenants.isQuiet() {
 		return s.cell.StartREPL(ctx)
 	}
-	k, err := s.ex.template(ctx)
-	if err != nil {
-		return nil, err
-	}
-	return k.Fork(ctx, s.cell)
+	return s.ground.keeper.Fork(ctx, s.cell)
 }
 
 // startREPL starts a Python in the cell and hands it over only when the kernel
@@ -309,12 +305,12 @@ func (s *Session) setEnv(ctx context.Context) error {
 
 // preload imports what is preloaded, where no template has.
 func (s *Session) preload(ctx context.Context) error {
-	if len(s.ex.preload) == 0 {
+	if len(s.ground.preload) == 0 {
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, preloadTime)
 	defer cancel()
-	return template.Import(ctx, s.conn, s.ex.preload, nil)
+	return template.Import(ctx, s.conn, s.ground.preload, nil)
 }
 
 // startFailure says why a REPL did not get ready.
@@ -372,8 +368,8 @@ func (s *Session) dropREPL() {
 func (s *Session) endCell() error {
 	var err error
 	s.mu.Lock()
-	cell, work := s.cell, s.work
-	s.cell, s.living, s.work, s.mirror = nil, nil, nil, nil
+	cell, work, g := s.cell, s.work, s.ground
+	s.cell, s.living, s.work, s.mirror, s.ground = nil, nil, nil, nil, nil
 	s.mu.Unlock()
 	if s.of != nil {
 		s.dropREPL()
@@ -393,6 +389,9 @@ func (s *Session) endCell() error {
 		st.Close()
 	}
 	s.staged = nil
+	if g != nil {
+		err = errors.Join(err, s.ex.leave(g))
+	}
 	return err
 }
 

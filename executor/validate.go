@@ -2,8 +2,10 @@ package executor
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
+	"sync"
 
 	"github.com/cellblock/cellblock/cgroup"
 	"github.com/cellblock/cellblock/nsjail"
@@ -53,24 +55,36 @@ type parserCell struct {
 	*os.File
 	cell *nsjail.Cell
 	proc *nsjail.Process
+	// leave gives its ground back, once.
+	leave func() error
+	once  sync.Once
 }
 
 func (p *parserCell) Close() error {
-	err := p.cell.Close()
-	p.proc.Close()
+	var err error
+	p.once.Do(func() {
+		err = p.cell.Close()
+		p.proc.Close()
+		err = errors.Join(err, p.leave())
+	})
 	return err
 }
 
 // startParser starts the reader of syntax trees in a cell of its own, and
 // checks its posture once it has shown, by an answer, that it is past its lock.
 func (e *Executor) startParser(ctx context.Context) (_ validator.Conn, err error) {
-	root, err := e.root.get(ctx, e.cfg)
+	g, err := e.stand(ctx)
 	if err != nil {
 		return nil, err
 	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, e.leave(g))
+		}
+	}()
 	cell, proc, err := nsjail.StartWithREPL(ctx, nsjail.Spec{
-		Root:           root.Dir,
-		Python:         root.Python,
+		Root:           g.root.Dir,
+		Python:         g.root.Python,
 		Args:           []string{"-I", "-S", "-B", "-X", "utf8", factsPath},
 		Env:            environ(nil),
 		Limits:         parserLimits,
@@ -89,7 +103,7 @@ func (e *Executor) startParser(ctx context.Context) (_ validator.Conn, err error
 			cell.Close()
 		}
 	}()
-	conn := &parserCell{File: proc.Control, cell: cell, proc: proc}
+	conn := &parserCell{File: proc.Control, cell: cell, proc: proc, leave: func() error { return e.leave(g) }}
 	if err := validator.NewPipe(conn).Ready(ctx); err != nil {
 		return nil, fmt.Errorf("the parser does not answer: %w", err)
 	}

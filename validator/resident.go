@@ -119,6 +119,22 @@ func notTheCode(err error) error {
 	return err
 }
 
+// Rest ends the process when it has answered; the next question starts another.
+func (r *Resident) Rest(ctx context.Context) error {
+	if err := r.take(ctx); err != nil {
+		return err
+	}
+	defer r.give()
+	r.mu.Lock()
+	pipe := r.pipe
+	r.pipe = nil
+	r.mu.Unlock()
+	if pipe == nil {
+		return nil
+	}
+	return pipe.Close()
+}
+
 // Close ends the process and a question that is under way. Every later question
 // gets ErrLost.
 func (r *Resident) Close() error {
