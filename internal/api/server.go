@@ -107,6 +107,10 @@ func (s *Server) Warm(ctx context.Context) error {
 	return nil
 }
 
+// Renew has new sessions get what the host's Python and packages are now, without a
+// break; see executor.Renew.
+func (s *Server) Renew(ctx context.Context) error { return s.home.Renew(ctx, nil) }
+
 // Serve answers on a listener until Shutdown.
 func (s *Server) Serve(l net.Listener) error {
 	return s.serve(s.http, l)

@@ -30,7 +30,9 @@ environment variable (CELLBLOCK_SERVE_TLS_CERT); a flag goes before the
 environment, which goes before the file. A restart is how it is read anew.
 
 SIGTERM and SIGINT end the service: it takes no new requests, waits for executions,
-and ends all sessions. A service that is killed takes its cells along.`
+and ends all sessions. A service that is killed takes its cells along. SIGHUP has it
+look at the host's Python and packages again: new sessions get a root and a template
+of what is there now, those that live keep theirs.`
 
 const serveExample = `  cellblock serve
   cellblock serve --socket /tmp/cb.sock --with numpy,pandas
@@ -135,7 +137,7 @@ func (c *serveCommand) serve() error {
 		log.Info("ready", "seconds", time.Since(began).Seconds())
 		notify("READY=1", "STATUS=Ready")
 		watched := watchdog(ctx)
-		<-ctx.Done()
+		renewOnHangup(ctx, server, log)
 		watched.Wait()
 		log.Info("ending", "why", fmt.Sprint(context.Cause(ctx)))
 	}
@@ -152,6 +154,27 @@ func (c *serveCommand) serve() error {
 	}
 	log.Info("ended")
 	return errors.Join(err, serr)
+}
+
+// renewOnHangup renews the service's root and template for each SIGHUP, until ctx
+// ends.
+func renewOnHangup(ctx context.Context, server *api.Server, log *slog.Logger) {
+	hangup := make(chan os.Signal, 1)
+	signal.Notify(hangup, syscall.SIGHUP)
+	defer signal.Stop(hangup)
+	for {
+		select {
+		case <-hangup:
+			began := time.Now()
+			if err := server.Renew(ctx); err != nil {
+				log.Error("cannot renew the root and the template: sessions go on with what is there", "error", err)
+				continue
+			}
+			log.Info("renewed", "seconds", time.Since(began).Seconds())
+		case <-ctx.Done():
+			return
+		}
+	}
 }
 
 func (o *options) drainTime() time.Duration {

@@ -44,9 +44,27 @@ type service struct {
 	dir    string
 	args   []string
 	cmd    *exec.Cmd
-	log    *bytes.Buffer
+	log    *output
 	http   *http.Client
 	before func(*exec.Cmd) // may change how it is started
+}
+
+// output is what it prints, for who reads while it prints.
+type output struct {
+	mu  sync.Mutex
+	buf bytes.Buffer
+}
+
+func (o *output) Write(b []byte) (int, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.buf.Write(b)
+}
+
+func (o *output) String() string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.buf.String()
 }
 
 func start(t *testing.T, args ...string) *service {
@@ -86,7 +104,7 @@ func (s *service) start() {
 	}
 	defer ready.Close()
 	defer os.Remove(filepath.Join(s.dir, "ready"))
-	s.log = new(bytes.Buffer)
+	s.log = new(output)
 	args := append([]string{"serve", "--socket", s.socket(), "--runtime-dir", filepath.Join(s.dir, "run")}, s.args...)
 	s.cmd = exec.Command(program, args...)
 	s.cmd.Env = append(os.Environ(), "NOTIFY_SOCKET="+filepath.Join(s.dir, "ready"), "TMPDIR="+s.dir)
