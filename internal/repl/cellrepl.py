@@ -22,6 +22,8 @@ def prepare(source, filename, script):
     # 1.5 ms. A backslash may mean a warning, which must not come twice.
     line = source.rstrip()
     if not (b'\n' in line or b'\r' in line or b';' in line or b'\\' in line or line[:1].isspace()):
+        if assigns(line):
+            return compile(source, filename, 'exec', 0, True), None
         try:
             return None, compile(source, filename, 'eval', 0, True)
         except SyntaxError:
@@ -41,6 +43,15 @@ def prepare(source, filename, script):
     except SyntaxError:
         pass
     raise error
+
+
+def assigns(line):
+    """Says whether one line is no expression for certain: a name, perhaps an operator, and a single =.
+    To find that out by compiling takes longer than most such lines run."""
+    before, found, after = line.partition(b'=')
+    name = before.rstrip(b' +-*/%&|^@<>')
+    return (found and after[:1] != b'=' and name.replace(b'_', b'a').isalnum()
+            and before[len(name):].strip() not in (b'<', b'>') and b'await' not in line and b'async' not in line)
 
 
 def split(source, filename, flags):
@@ -335,6 +346,7 @@ def answer(data):
 
 native = None  # fork.so, in a template
 forks = None   # the plan of each fork, in a template that is done
+numpy_state = None
 
 
 def prepare_template(plan):
@@ -372,8 +384,9 @@ def nothing():
 
 def become_template():
     """Returns in the REPLs that are forked, as one that has just started."""
-    global forks, executions
+    global forks, executions, numpy_state
     executions = 0
+    numpy_state = find_numpy_state()
     gc = load('gc')
     gc.collect()
     gc.freeze()
@@ -391,6 +404,23 @@ def become_template():
     greet()
 
 
+def find_numpy_state():
+    """Returns where the 624 words of numpy's global generator are, as collapse and fill want it: chance
+    of the kernel's is as good a seed as any, and to seed by Python copies seventy pages. It is None
+    where they are not found for certain."""
+    try:
+        random = modules['numpy.random']
+        random.seed()  # all words are used up then, and no half of a pair of normal numbers is kept
+        generator = random.mtrand._rand._bit_generator
+        start = generator.ctypes.state_address
+        words = generator.state['state']['key'].tobytes()
+        if len(words) == 2496 and load('ctypes').string_at(start, 2496) == words:
+            return start.to_bytes(8, sys.byteorder) + (start + 2496).to_bytes(8, sys.byteorder)
+    except Exception:
+        pass
+    return None
+
+
 def reseed():
     """What Python does not do by itself after a fork, so that siblings differ. It goes by process
     numbers, too, and those of siblings are the same."""
@@ -399,9 +429,10 @@ def reseed():
         modules['tempfile']._name_sequence = None
     if 'uuid' in modules:
         modules['uuid']._node = modules['uuid']._last_timestamp = None
-    if 'numpy.random' in modules:
-        # From words of ours, as it takes twice the time to find some by itself.
-        modules['numpy.random'].seed(memoryview(posix.urandom(64)).cast('I').tolist())
+    if numpy_state:
+        native.fill(numpy_state)
+    elif 'numpy.random' in modules:
+        modules['numpy.random'].seed()
 
 
 def listen_to_signals():

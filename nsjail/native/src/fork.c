@@ -112,6 +112,19 @@ static object *collapse(object *self, object *range) {
 	return PyLong_FromLong((long)done);
 }
 
+/* fill puts chance between two addresses. */
+static object *fill(object *self, object *range) {
+	unsigned long *r = (unsigned long *)PyBytes_AsString(range);
+	(void)self;
+	if (!r || PyBytes_Size(range) != 16) return PyLong_FromLong(-1);
+	for (unsigned long a = r[0]; a < r[1];) {
+		long n = sys(__NR_getrandom, a, r[1] - a, 0);
+		if (n > 0) a += (unsigned long)n;
+		else if (n != -EINTR) for (;;) sys(__NR_exit_group, 126);
+	}
+	return PyLong_FromLong(0);
+}
+
 /* ---- the plan ---- */
 
 enum { IN_TEMPLATE, IN_C1, IN_REPL, PARTS };
@@ -231,6 +244,7 @@ broken:
 
 static struct method methods[] = {
 	{ "gather", gather, 4 /* METH_NOARGS */, 0 }, { "collapse", collapse, 8 /* METH_O */, 0 },
+	{ "fill", fill, 8, 0 },
 	{ "serve", serve, 8, 0 }, { 0, 0, 0, 0 }
 };
 static struct module definition = { .refs = 1, .name = "cellblock_fork", .size = -1, .methods = methods };
