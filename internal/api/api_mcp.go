@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"net/http"
 	"os"
+	"strings"
 	"sync"
 
 	sdk "github.com/modelcontextprotocol/go-sdk/mcp"
@@ -143,7 +144,7 @@ func (b *mcpSandbox) use(ctx context.Context, needed bool) (_ *session, done fun
 	if !needed {
 		return nil, func() {}, nil
 	}
-	x, err := b.server.makeSession(ctx, b.owner, "", Creation{}, nil)
+	x, err := b.server.makeSession(ctx, b.owner, "mcp-"+strings.ToLower(rand.Text()[:20]), Creation{}, nil)
 	if err != nil {
 		return nil, nil, err
 	}

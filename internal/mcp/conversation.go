@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"sync/atomic"
 
 	"github.com/cellblock/cellblock/executor"
 )
@@ -21,6 +22,7 @@ type conversation struct {
 	executions int  // that ended, of this conversation
 	lived      bool // the session has executed something that a new one would not know
 	kept       keptResults
+	ended      bool
 }
 
 // execution is one that runs or waits.
@@ -29,8 +31,8 @@ type execution struct {
 	done   chan struct{}
 }
 
-func newConversation(box Sandbox) *conversation {
-	return &conversation{box: box, running: map[*execution]bool{}}
+func newConversation(box Sandbox, kept *atomic.Int64) *conversation {
+	return &conversation{box: box, running: map[*execution]bool{}, kept: keptResults{all: kept}}
 }
 
 // outcome is a result, with what only the conversation knows about it.
@@ -74,7 +76,9 @@ func (c *conversation) execute(ctx context.Context, r executor.Request) (outcome
 		out.renewed = c.lived && result.Session.Execution == 1
 		c.lived = true
 	}
-	c.kept.add(out.number, result)
+	if !c.ended {
+		c.kept.add(out.number, result)
+	}
 	return out, nil
 }
 
@@ -105,7 +109,8 @@ func (c *conversation) reset(ctx context.Context, deleteFiles bool) (err error) 
 	if deleteFiles {
 		err = c.box.Discard()
 		c.mu.Lock()
-		c.lived, c.kept = false, keptResults{}
+		c.lived = false
+		c.kept.clear()
 		c.mu.Unlock()
 		return err
 	}
@@ -125,6 +130,8 @@ func (c *conversation) end() error {
 	for x := range c.running {
 		x.cancel(errInterrupted)
 	}
+	c.ended = true
+	c.kept.clear()
 	c.mu.Unlock()
 	return c.box.Close()
 }

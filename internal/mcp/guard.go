@@ -10,7 +10,7 @@ import (
 	sdk "github.com/modelcontextprotocol/go-sdk/mcp"
 )
 
-// guard stands around every request: a panic is a fault of ours, and costs one
+// guard stands around every request: there is a bound of them; a panic is a fault of ours, and costs one
 // call and not all conversations; and what the SDK says of a wrong argument does
 // not hold all of the argument.
 func (s *Server) guard(next sdk.MethodHandler) sdk.MethodHandler {
@@ -21,6 +21,12 @@ func (s *Server) guard(next sdk.MethodHandler) sdk.MethodHandler {
 				result, err = nil, errors.New("the server failed; its log says more")
 			}
 		}()
+		if takesRoom(req) {
+			defer s.calls.Add(-1)
+			if s.calls.Add(1) > mostCalls {
+				return nil, fmt.Errorf("%d calls are under way, and no more are allowed: wait for some, or interrupt them", mostCalls)
+			}
+		}
 		result, err = next(ctx, method, req)
 		if r, ok := result.(*sdk.CallToolResult); ok && err == nil && r.IsError && r.StructuredContent == nil {
 			for _, c := range r.Content {
@@ -31,6 +37,20 @@ func (s *Server) guard(next sdk.MethodHandler) sdk.MethodHandler {
 		}
 		return result, err
 	}
+}
+
+// mostCalls are under way at once in all conversations of a server.
+const mostCalls = 64
+
+// takesRoom says whether a request may hold much memory, or take long.
+func takesRoom(req sdk.Request) bool {
+	switch p := req.GetParams().(type) {
+	case *sdk.CallToolParamsRaw:
+		return p.Name != "interrupt" && p.Name != "reset"
+	case *sdk.ReadResourceParams:
+		return true
+	}
+	return false
 }
 
 // QuietLog is for the SDK, which tells of every session: its information is

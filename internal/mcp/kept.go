@@ -4,21 +4,25 @@ import (
 	"encoding/base64"
 	"fmt"
 	"strings"
+	"sync/atomic"
 
 	"github.com/cellblock/cellblock/executor"
 )
 
-// What is kept of results, to be read as resources: the last ones, up to a size.
+// What is kept of results, to be read as resources: the last ones of each
+// conversation, up to a size, and of all conversations of a server together.
 const (
-	mostKept      = 32
-	mostKeptBytes = 16 << 20
+	mostKept       = 32
+	mostKeptBytes  = 16 << 20
+	mostKeptOfAll  = 64 << 20
+	mostReadAtOnce = 4 // resources, which travel whole
 )
 
 // keptResults are the streams and forms of the last executions, by their URI.
-// The zero value is ready to use.
 type keptResults struct {
 	list  []keptResult // the oldest first
 	bytes int
+	all   *atomic.Int64 // of all conversations
 }
 
 type keptResult struct {
@@ -40,7 +44,7 @@ func (p part) size() int { return len(p.text) + len(p.data) }
 func (k *keptResults) add(number int, r executor.Result) {
 	kept := keptResult{number: number, parts: map[string]part{}}
 	put := func(uri string, p part) {
-		if kept.bytes+p.size() <= mostKeptBytes {
+		if k.room(kept.bytes + p.size()) {
 			kept.parts[uri] = p
 			kept.bytes += p.size()
 		}
@@ -57,10 +61,38 @@ func (k *keptResults) add(number int, r executor.Result) {
 		put(streamURI(number, "stderr"), part{mime: "text/plain", text: r.Stderr})
 	}
 	k.list = append(k.list, kept)
-	k.bytes += kept.bytes
-	for len(k.list) > mostKept || k.bytes > mostKeptBytes {
-		k.bytes -= k.list[0].bytes
-		k.list = k.list[1:]
+	k.count(kept.bytes)
+	if len(k.list) > mostKept {
+		k.drop()
+	}
+}
+
+// room makes room for n bytes at the cost of older results, if there can be.
+func (k *keptResults) room(n int) bool {
+	for n > mostKeptBytes-k.bytes || int64(n) > mostKeptOfAll-k.all.Load() {
+		if len(k.list) == 0 {
+			return false
+		}
+		k.drop()
+	}
+	return true
+}
+
+func (k *keptResults) count(n int) {
+	k.bytes += n
+	k.all.Add(int64(n))
+}
+
+// drop forgets the oldest.
+func (k *keptResults) drop() {
+	k.count(-k.list[0].bytes)
+	k.list = k.list[1:]
+}
+
+// clear forgets all.
+func (k *keptResults) clear() {
+	for len(k.list) > 0 {
+		k.drop()
 	}
 }
 

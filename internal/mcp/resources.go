@@ -30,6 +30,16 @@ func (s *Server) addResources() {
 	}, s.readResultResource)
 }
 
+// readOne waits for its turn to hold a resource in memory.
+func (s *Server) readOne(ctx context.Context) (done func(), err error) {
+	select {
+	case s.reading <- struct{}{}:
+		return func() { <-s.reading }, nil
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
 // fileURI is the URI of a workspace's file.
 func fileURI(path string) string {
 	parts := strings.Split(path, "/")
@@ -45,6 +55,11 @@ func (s *Server) readFileResource(ctx context.Context, req *sdk.ReadResourceRequ
 	if err != nil {
 		return nil, sdk.ResourceNotFoundError(uri)
 	}
+	done, err := s.readOne(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer done()
 	f, err := s.conversation(req.Session).box.OpenFile(ctx, name)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, sdk.ResourceNotFoundError(uri)

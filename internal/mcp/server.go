@@ -8,6 +8,7 @@ import (
 	"maps"
 	"slices"
 	"sync"
+	"sync/atomic"
 
 	sdk "github.com/modelcontextprotocol/go-sdk/mcp"
 )
@@ -30,6 +31,10 @@ type Server struct {
 	options Options
 	sdk     *sdk.Server
 
+	calls   atomic.Int64  // under way
+	kept    atomic.Int64  // bytes of results
+	reading chan struct{} // holds a token for each resource that is read
+
 	mu            sync.Mutex
 	conversations map[*sdk.ServerSession]*conversation
 	ending        sync.WaitGroup
@@ -40,7 +45,7 @@ func New(o Options) *Server {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	s := &Server{options: o, conversations: map[*sdk.ServerSession]*conversation{}}
+	s := &Server{options: o, reading: make(chan struct{}, mostReadAtOnce), conversations: map[*sdk.ServerSession]*conversation{}}
 	s.sdk = sdk.NewServer(&sdk.Implementation{Name: "cellblock", Title: "Cellblock", Version: o.Version}, &sdk.ServerOptions{
 		Instructions: instructions(o.Limits),
 		Capabilities: &sdk.ServerCapabilities{}, // what is added below, and no logging
@@ -79,7 +84,7 @@ func (s *Server) conversation(session *sdk.ServerSession) *conversation {
 	defer s.mu.Unlock()
 	c := s.conversations[session]
 	if c == nil {
-		c = newConversation(s.options.Open())
+		c = newConversation(s.options.Open(), &s.kept)
 		s.conversations[session] = c
 		s.ending.Go(func() {
 			_ = session.Wait() // why it ended is all the same

@@ -51,7 +51,16 @@ func newMCP(a *app) *cobra.Command {
 	fs.SortFlags = false
 	fs.StringArrayVar(&c.files, "file", nil, "copy the file `HOST[:NAME]` into the workspace; may be repeated")
 	fs.StringArrayVar(&c.dirs, "dir", nil, "copy the directory `HOST[:NAME][:ro]` into the workspace, read-only with :ro; may be repeated")
-	addTo(fs, slices.DeleteFunc(c.options.keys(), func(k key) bool { return !slices.Contains(mcpKeys, k.name) }))
+	keys := slices.DeleteFunc(c.options.keys(), func(k key) bool { return !slices.Contains(mcpKeys, k.name) })
+	for i, k := range keys {
+		switch k.name {
+		case "max_output":
+			keys[i].help = "what can be read of each stream of a call, `SIZE` (default 1M)"
+		case "log_level":
+			keys[i].help = "`LEVEL` of what is logged: debug, info, warn, error (default warn)"
+		}
+	}
+	addTo(fs, keys)
 	cmd.AddCommand(newMCPInstall(a))
 	return cmd
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -33,6 +34,12 @@ func newMCPInstall(a *app) *cobra.Command {
 			if err != nil {
 				return err
 			}
+			if err := newMCP(a).ParseFlags(args); err != nil {
+				return usagef("what follows -- must be flags of cellblock mcp: %v", err)
+			}
+			if args, err = absolute(args); err != nil {
+				return err
+			}
 			how := mcp.Launch{Name: name, Command: program, Args: append([]string{"mcp"}, args...), URL: url}
 			if url != "" && len(args) > 0 {
 				return usagef("flags of cellblock mcp mean nothing to the service at --url")
@@ -51,6 +58,32 @@ func newMCPInstall(a *app) *cobra.Command {
 	fs.StringVar(&name, "name", "cellblock", "what the client calls the server, `NAME`")
 	fs.StringVar(&url, "url", "", "use the service at this `URL`, with the token in $"+mcp.TokenVariable+", instead of starting a program")
 	return cmd
+}
+
+// absolute makes the paths among the flags whole: a client starts programs
+// wherever it likes.
+func absolute(args []string) ([]string, error) {
+	args = slices.Clone(args)
+	paths := []string{"--file", "--dir", "--venv", "--python", "--state-dir", "--runtime-dir"}
+	for i, arg := range args {
+		flag, value, joined := strings.Cut(arg, "=")
+		if !slices.Contains(paths, flag) || !joined && i+1 == len(args) {
+			continue
+		}
+		if !joined {
+			value = args[i+1]
+		}
+		whole, err := filepath.Abs(value)
+		if err != nil {
+			return nil, err
+		}
+		if joined {
+			args[i] = flag + "=" + whole
+		} else {
+			args[i+1] = whole
+		}
+	}
+	return args, nil
 }
 
 // theCommand is the cellblock beside this program, or the one that this lies

@@ -4,13 +4,17 @@ import (
 	"context"
 	"errors"
 	"os"
+	"os/exec"
+	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
 	sdk "github.com/modelcontextprotocol/go-sdk/mcp"
 
 	"github.com/cellblock/cellblock/internal/mcp"
+	"github.com/cellblock/cellblock/internal/testkit"
 )
 
 const endless = "x = 1\nprint('begun', flush=True)\nwhile True: pass"
@@ -89,6 +93,45 @@ while True: pass`})
 	}
 }
 
+// There is a bound of calls, and interrupt is not one of them.
+func TestManyCalls(t *testing.T) {
+	both(t, func(t *testing.T, c *client) {
+		answers := make(chan string, 100)
+		call := func(code string) {
+			r, err := c.call(t.Context(), "run_python", args{"code": code, "timeout_seconds": 600})
+			if err != nil {
+				answers <- err.Error()
+				return
+			}
+			answers <- textOf(r)
+		}
+		go call(endless)
+		c.until("begun")
+		for range 70 {
+			go call("1")
+		}
+		for range 7 {
+			if got := <-answers; !strings.Contains(got, "no more are allowed") {
+				t.Errorf("one too many: %s", got)
+			}
+		}
+		for left := 64; left > 0; { // some may come after the first interrupt
+			c.ok("interrupt", nil)
+			for waited := false; left > 0 && !waited; {
+				select {
+				case <-answers:
+					left--
+				case <-time.After(100 * time.Millisecond):
+					waited = true
+				}
+			}
+		}
+		if got := c.ok("run_python", args{"code": "x"}); got != "1" {
+			t.Errorf("afterwards: %s", got)
+		}
+	})
+}
+
 // A reset does not wait for code that runs.
 func TestResetStopsCode(t *testing.T) {
 	both(t, func(t *testing.T, c *client) {
@@ -103,6 +146,51 @@ func TestResetStopsCode(t *testing.T) {
 			t.Errorf("afterwards: %s", got)
 		}
 	})
+}
+
+// An ordinary user's client gets a cell too, where the group may be missing.
+func TestRootless(t *testing.T) {
+	testkit.Require(t, testkit.Root, testkit.UserNamespaces)
+	const nobody = 65534
+	home, err := os.MkdirTemp("/var/tmp", "cellblock-mcp-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer os.RemoveAll(home)
+	bin := filepath.Join(home, "bin")
+	if err := os.Mkdir(bin, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"cellblock", "cellblock-service"} {
+		text, err := os.ReadFile(filepath.Join(filepath.Dir(program(t)), name))
+		if err == nil {
+			err = os.WriteFile(filepath.Join(bin, name), text, 0o755)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.Chown(home, nobody, nobody); err != nil {
+		t.Fatal(err)
+	}
+	start := func(flags ...string) *client {
+		cmd := exec.Command(filepath.Join(bin, "cellblock"), append([]string{"mcp"}, flags...)...)
+		cmd.Dir = home
+		cmd.Env = []string{"HOME=" + home, "XDG_RUNTIME_DIR=" + home, "TMPDIR=" + home, "PATH=/usr/bin"}
+		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: nobody, Gid: nobody}}
+		return connect(t, &sdk.CommandTransport{Command: cmd})
+	}
+	strict := start()
+	defer strict.Close()
+	if r := strict.do("run_python", args{"code": "1"}); !r.IsError || !strings.Contains(textOf(r), "--without cgroup") {
+		t.Errorf("without a group: %s", textOf(r))
+	}
+	c := start("--without", "cgroup")
+	defer c.Close()
+	c.ok("upload_file", args{"path": "f", "text": "from the client"})
+	if got := c.ok("run_python", args{"code": "print(open('f').read())"}); got != "from the client" {
+		t.Errorf("it said %q", got)
+	}
 }
 
 // A client that is gone in the middle of a call leaves nothing: the program
