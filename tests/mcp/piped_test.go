@@ -45,6 +45,7 @@ func startPiped(t *testing.T, flags ...string) *piped {
 			p.cmd.Process.Kill()
 			p.cmd.Wait()
 		}
+		clean(t, p.log)
 	})
 	return p
 }

@@ -215,9 +215,7 @@ func stdioCommand(t *testing.T, flags ...string) (*client, *exec.Cmd) {
 	c := connect(t, &sdk.CommandTransport{Command: cmd, TerminateDuration: 30 * time.Second})
 	t.Cleanup(func() {
 		c.Close()
-		if text := log.String(); strings.Contains(text, "panic") || strings.Contains(text, "BUG") {
-			t.Errorf("its log:\n%.3000s", text)
-		}
+		clean(t, log)
 	})
 	return c, cmd
 }
@@ -320,8 +318,16 @@ func (s *service) stop() {
 	if err := s.cmd.Wait(); err != nil {
 		s.t.Errorf("its end: %v\n%.3000s", err, s.log)
 	}
-	if text := s.log.String(); strings.Contains(text, "panic") || strings.Contains(text, "BUG:") || strings.Contains(text, "kind=internal") {
-		s.t.Errorf("its log:\n%.5000s", text)
+	clean(s.t, s.log)
+}
+
+// clean fails the test for what no log should hold.
+func clean(t *testing.T, log *logged) {
+	t.Helper()
+	for _, bad := range []string{"panic", "BUG:", "kind=internal", "DATA RACE"} {
+		if text := log.String(); strings.Contains(text, bad) {
+			t.Errorf("its log has %q:\n%.5000s", bad, text)
+		}
 	}
 }
 
