@@ -42,7 +42,7 @@ func TestInstall(t *testing.T) {
 	if out, err := cmd.Output(); err != nil || !strings.Contains(string(out), `"`+dir+`/d:n:ro"`) || !strings.Contains(string(out), `"--file=`+dir+`/f"`) {
 		t.Errorf("%v: %s", err, out)
 	}
-	for _, wrong := range [][]string{{}, {"--client", "json", "--", "--wiht", "numpy"}, {"--client", "nonesuch"}, {"--client", "zed", "--url", "http://x/mcp"}, {"--client", "json", "--url", "http://x/mcp", "--", "--with", "numpy"}} {
+	for _, wrong := range [][]string{{}, {"--client", "json", "--", "--nonesuch", "numpy"}, {"--client", "nonesuch"}, {"--client", "zed", "--url", "http://x/mcp"}, {"--client", "json", "--url", "http://x/mcp", "--", "--with", "numpy"}} {
 		out, err := exec.Command(path, append([]string{"mcp", "install"}, wrong...)...).CombinedOutput()
 		if exit, ok := err.(*exec.ExitError); !ok || exit.ExitCode() != 2 || !strings.HasPrefix(string(out), "cellblock: ") {
 			t.Errorf("%v: %v %s", wrong, err, out)
