@@ -16,7 +16,10 @@ bash tests/leftovers.sh list >"$before"
 step "unit and integration"
 CELLBLOCK_BIN="$PWD/bin/cellblock" go test -p 1 -timeout 30m ./...
 
-step "the same with the race detector, shorter"
+step "what E2B's SDK does here, and how long it takes"
+CELLBLOCK_BIN="$PWD/bin/cellblock" go test -count=1 -v -timeout 10m ./tests/e2b | grep -E '^ *---|cases;|^ok|FAIL'
+
+step "unit and integration with the race detector, shorter"
 go test -p 1 -race -short -timeout 20m ./cgroup ./nsjail/... ./internal/... ./executor ./validator
 
 step "the attacks again, in sessions forked from a template"

@@ -17,6 +17,7 @@ import (
 type repl interface {
 	Execute(context.Context, executor.Request) (executor.Result, error)
 	Restart(context.Context) error
+	Alive() bool
 }
 
 // codeContext is a context as E2B has it.
@@ -73,24 +74,30 @@ func (c *codeContext) describe() map[string]string {
 }
 
 // enterDir goes to the context's directory, as an execution that is not counted.
-func (c *codeContext) enterDir(ctx context.Context) error {
-	c.mu.Lock()
-	c.before = 0
-	c.mu.Unlock()
+// lost is what its result says of the REPL that was there before.
+func (c *codeContext) enterDir(ctx context.Context) (lost bool, err error) {
 	if c.dir == "" {
-		return nil
+		return false, nil
 	}
 	r, err := c.repl.Execute(ctx, executor.Request{Code: "__import__('os').chdir(" + strconv.QuoteToASCII(c.dir) + ")", Filename: "<cwd>"})
 	if err != nil {
-		return err
-	}
-	if !r.Success {
-		return invalid("cwd: %s is no directory of the sandbox", shorten(c.cwd))
+		return false, err
 	}
 	c.mu.Lock()
-	c.before = 1
+	c.before++
 	c.mu.Unlock()
-	return nil
+	if !r.Success {
+		return r.Session.Lost, invalid("cwd: %s is no directory of the sandbox", shorten(c.cwd))
+	}
+	return r.Session.Lost, nil
+}
+
+// renew goes there again, where the REPL has ended.
+func (c *codeContext) renew(ctx context.Context) (lost bool, err error) {
+	if c.dir == "" || c.repl.Alive() {
+		return false, nil
+	}
+	return c.enterDir(ctx)
 }
 
 // number is which execution of the client's a result is of.
@@ -175,7 +182,7 @@ func (s *Server) createContext(w http.ResponseWriter, r *http.Request, b *sandbo
 			return err
 		}
 		c.repl = c.beside
-		if err = c.enterDir(r.Context()); err != nil {
+		if _, err = c.enterDir(r.Context()); err != nil {
 			c.beside.Close()
 		}
 		return err
@@ -236,6 +243,10 @@ func (b *sandbox) restart(ctx context.Context, c *codeContext) error {
 		if err := c.repl.Restart(ctx); err != nil {
 			return err
 		}
-		return c.enterDir(ctx)
+		c.mu.Lock()
+		c.before = 0
+		c.mu.Unlock()
+		_, err := c.enterDir(ctx)
+		return err
 	})
 }

@@ -52,6 +52,11 @@ func (s *Server) execute(w http.ResponseWriter, r *http.Request, b *sandbox) err
 		return &ndjson.Text{To: func(text string) { out.Send(frame{"type": kind, "text": text}) }}
 	}
 	stdout, stderr := text("stdout"), text("stderr")
+	lost, err := c.renew(ctx)
+	if err != nil {
+		// Its directory is gone: the code runs in the workspace, as it says.
+		stderr.Take([]byte("cellblock: " + failureOf(err).message + "\n"))
+	}
 	result, err := b.lease.Execute(ctx, c.repl.Execute, executor.Request{
 		Code: n.Code, Env: n.EnvVars, Timeout: settings.MaxTimeout, Stdout: stdout.Take, Stderr: stderr.Take,
 	})
@@ -64,7 +69,7 @@ func (s *Server) execute(w http.ResponseWriter, r *http.Request, b *sandbox) err
 	if err != nil {
 		out.Send(failureFrame("ExecutionFailed", failureOf(err).message))
 	} else {
-		tell(out, c.number(result), &result)
+		tell(out, c.number(result), &result, lost || result.Session.Lost && result.Success)
 	}
 	out.Send(frame{"type": "end_of_execution"})
 	return nil
@@ -83,9 +88,9 @@ func failureFrame(name, value string) frame {
 	return frame{"type": "error", "name": name, "value": value, "traceback": name + ": " + value}
 }
 
-// tell sends what came of an execution.
-func tell(out *ndjson.Stream, number int, r *executor.Result) {
-	if r.Session.Lost && r.Success {
+// tell sends what came of an execution. anew says that it had a fresh REPL.
+func tell(out *ndjson.Stream, number int, r *executor.Result, anew bool) {
+	if anew {
 		out.Send(frame{"type": "stderr", "text": "cellblock: this context had ended, and began anew: its variables are gone, files are kept\n"})
 	}
 	for _, b := range r.Results {

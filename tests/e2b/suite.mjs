@@ -183,6 +183,9 @@ test('a context has a directory', async () => {
   assert.equal(await box.files.exists('project/inside'), true)
   await box.restartCodeContext(context)
   assert.equal(await text(box, "__import__('os').listdir()", { context }), "['inside']")
+  assert.equal((await box.runCode("__import__('os')._exit(1)", { context })).executionCount, 2)
+  const anew = await box.runCode("__import__('os').getcwd()", { context })
+  assert.deepEqual([anew.text, anew.executionCount], ["'/workspace/project'", 3])
   await box.removeCodeContext(context)
 })
 test('a crash in one context spares the other', async () => {
@@ -487,3 +490,4 @@ const sorted = times.slice(20).sort((a, b) => a - b)
 console.log(JSON.stringify({ median: sorted[100], p90: sorted[180] }))
 await box.kill()
 await other.kill()
+process.exit() // the SDK leaves timers of a minute behind where it was refused
