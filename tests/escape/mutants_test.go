@@ -228,7 +228,7 @@ var mutants = []mutant{
 	{layer: "numbers of replies", switches: "reply-number",
 		probe: "76/a forged end with another number", shows: `verdict ok`, unseen: hostSide},
 	{layer: "lifeline", init: append(without("	if (n <= 0) die(0); /* the lifeline is cut */\n"), change{"		die(115);\n", ""}),
-		probe: "owner killed", shows: `a second after its owner`, unseen: hostSide},
+		probe: "owner killed", shows: `after its owner`, unseen: hostSide},
 	{layer: "posture check", root: unlocked,
 		probe: "13/exec from a thread, a fork, a vfork child", shows: `verdict exit`, posture: "Seccomp_filters"},
 
