@@ -8,6 +8,7 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 
 	"github.com/cellblock/cellblock/internal/sys"
@@ -25,9 +26,11 @@ type Process struct {
 	cell   *Cell
 	forked bool // from a template
 	inner  int32
-	pidfd  *os.File
 	ended  chan struct{}
 	status Exit
+
+	mu    sync.Mutex // a signal and Close take turns: a descriptor's number may become another's
+	pidfd *os.File   // nil once closed
 }
 
 // StartREPL starts a Python in the cell. The caller checks its posture
@@ -190,6 +193,11 @@ func (p *Process) Exit() Exit { return p.status }
 
 // Signal sends a signal to the process.
 func (p *Process) Signal(sig syscall.Signal) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.pidfd == nil {
+		return os.ErrProcessDone
+	}
 	return sys.PidfdSignal(int(p.pidfd.Fd()), sig)
 }
 
@@ -211,8 +219,11 @@ func (p *Process) Kill(ctx context.Context) error {
 // for Kill, and for KillCode and Close of the cell.
 func (p *Process) Close() {
 	p.closeStreams()
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	if p.pidfd != nil {
 		p.pidfd.Close()
+		p.pidfd = nil
 	}
 }
 

@@ -257,6 +257,17 @@ func (c *Cell) makeGroup(ctx context.Context) error {
 	if err != nil {
 		return missing(err)
 	}
+	// But never one that is there and so somebody else's: should this process die
+	// before it has looked for another number, the sweep would end their cell.
+	for _, path := range paths {
+		var st syscall.Stat_t
+		switch err := sys.Lstat(path, &st); {
+		case err == nil:
+			return hostStep("group", &os.PathError{Op: "mkdir", Path: path, Err: syscall.EEXIST})
+		case !errors.Is(err, os.ErrNotExist):
+			return hostStep("group", err)
+		}
+	}
 	if err := c.slot.write(record{Groups: paths}); err != nil {
 		return hostStep("record", err)
 	}

@@ -46,8 +46,12 @@ var machines = [][]testSuite{
 		}},
 	},
 	{
-		{pkg: "tests/escape", args: []string{"-test.short"}, time: 20 * time.Minute},
-		{pkg: "tests/escape", args: []string{"-forked", "-test.short"}, time: 20 * time.Minute},
+		{pkg: "tests/escape", args: []string{"-test.short"}, time: 20 * time.Minute, skip: []skipped{
+			{"TestUsed", "it plays the rows of the other tests again, in sessions that others have used: that shows nothing more of the kernel"},
+		}},
+		{pkg: "tests/escape", args: []string{"-forked", "-test.short"}, time: 20 * time.Minute, skip: []skipped{
+			{"TestUsed", "it plays the rows of the other tests again, in sessions that others have used: that shows nothing more of the kernel"},
+		}},
 	},
 }
 
