@@ -50,13 +50,35 @@ func (g *Group) undo() {
 	}
 }
 
-// RemovePaths kills and removes the groups whose directories a process that
-// died had recorded. It refuses a path that is not a directory in a cgroup file
-// system or whose last element does not start with "cellblock-" or is a unit of
-// systemd's, before it touches any. What is gone already is fine. It gives up after ten seconds.
-func RemovePaths(paths []string) error {
+// Identities tell groups, by their directories, from later ones of the same name:
+// the kernel gives no inode number twice.
+func Identities(paths []string) ([]uint64, error) {
+	ids := make([]uint64, len(paths))
+	for i, p := range paths {
+		var st syscall.Stat_t
+		if err := sys.Lstat(p, &st); err != nil {
+			return nil, err
+		}
+		ids[i] = st.Ino
+	}
+	return ids, nil
+}
+
+// RemoveRecorded kills and removes the groups whose directories, and their
+// identities, a process that died had recorded. It leaves a group of another
+// identity alone, which somebody else has made since. Where no identities were
+// recorded (nil), the process died before anything could be in a group of its, so
+// that only what is empty is removed.
+//
+// It refuses a path that is not a directory in a cgroup file system or whose last
+// element does not start with "cellblock-" or is a unit of systemd's, before it
+// touches any. What is gone already is fine. It gives up after ten seconds.
+func RemoveRecorded(paths []string, ids []uint64) error {
+	if ids != nil && len(ids) != len(paths) {
+		return fmt.Errorf("cannot remove groups: %d identities for %d of them", len(ids), len(paths))
+	}
 	var there []string
-	for _, p := range paths {
+	for i, p := range paths {
 		err := checkRemovable(p)
 		if errors.Is(err, syscall.ENOENT) {
 			continue
@@ -64,7 +86,22 @@ func RemovePaths(paths []string) error {
 		if err != nil {
 			return err
 		}
+		if ids != nil {
+			now, err := Identities(paths[i : i+1])
+			if err == nil && now[0] != ids[i] || errors.Is(err, syscall.ENOENT) {
+				continue
+			}
+			if err != nil {
+				return err
+			}
+		}
 		there = append(there, p)
+	}
+	if ids == nil {
+		for _, p := range there {
+			_ = sys.Rmdir(p) // who has anything in it will remove it
+		}
+		return nil
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()

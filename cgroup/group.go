@@ -23,7 +23,7 @@ type node struct {
 }
 
 // Paths returns the directories of the group, for a record from which
-// RemovePaths can remove them when this process has died.
+// RemoveRecorded can remove them when this process has died.
 func (g *Group) Paths() []string {
 	paths := make([]string, len(g.nodes))
 	for i, n := range g.nodes {

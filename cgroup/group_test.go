@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -371,7 +372,16 @@ func TestParent(t *testing.T) {
 	run(t, g, exec.Command("true"))
 }
 
-func TestRemovePaths(t *testing.T) {
+// removeAll removes groups as if their owner had died.
+func removeAll(paths []string) error {
+	ids, err := cgroup.Identities(paths)
+	if err != nil {
+		return err
+	}
+	return cgroup.RemoveRecorded(paths, ids)
+}
+
+func TestRemoveRecorded(t *testing.T) {
 	h := probe(t)
 	g, err := h.Create(uniqueName(), "", cgroup.Limits{})
 	if err != nil {
@@ -394,19 +404,56 @@ func TestRemovePaths(t *testing.T) {
 	}
 	defer os.Remove(unit)
 	for _, p := range []string{plain, link, unit, filepath.Dir(g.Paths()[0]), "/", "cellblock-x", g.Paths()[0] + "/", g.Paths()[0] + "/../cellblock-x"} {
-		if err := cgroup.RemovePaths([]string{g.Paths()[0], p}); err == nil {
-			t.Errorf("%q was accepted", p)
+		for _, ids := range [][]uint64{nil, {0, 0}, {0}} {
+			if err := cgroup.RemoveRecorded([]string{g.Paths()[0], p}, ids); err == nil {
+				t.Errorf("%q was accepted", p)
+			}
 		}
 	}
 	if s := stats(t, g); s.PIDs != 1 {
 		t.Errorf("a refusal did something: %+v", s)
 	}
-	if err := cgroup.RemovePaths(append(g.Paths(), g.Paths()[0]+"-gone")); err != nil {
+	ids, err := cgroup.Identities(g.Paths())
+	if err != nil {
+		t.Fatal(err)
+	}
+	// Groups of the same name that others have made since.
+	others := slices.Clone(ids)
+	for i := range others {
+		others[i]++
+	}
+	for _, ids := range [][]uint64{nil, others} {
+		if err := cgroup.RemoveRecorded(g.Paths(), ids); err != nil {
+			t.Error(err)
+		}
+		if s := stats(t, g); s.PIDs != 1 {
+			t.Errorf("with the identities %v, which are not its own, the group was emptied: %+v", ids, s)
+		}
+	}
+	if err := cgroup.RemoveRecorded(append(g.Paths(), g.Paths()[0]+"-gone"), append(ids, 1)); err != nil {
 		t.Error(err)
 	}
 	cmd.Wait()
-	if err := cgroup.RemovePaths(g.Paths()); err != nil {
+	if err := cgroup.RemoveRecorded(g.Paths(), ids); err != nil {
 		t.Errorf("once more: %v", err)
+	}
+	destroy(t, g)
+}
+
+// A process that died before it recorded what it made can have left empty groups.
+func TestRemoveRecordedWithoutIdentities(t *testing.T) {
+	h := probe(t)
+	g, err := h.Create(uniqueName(), "", cgroup.Limits{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cgroup.RemoveRecorded(g.Paths(), nil); err != nil {
+		t.Error(err)
+	}
+	for _, p := range g.Paths() {
+		if _, err := os.Stat(p); !errors.Is(err, os.ErrNotExist) {
+			t.Errorf("%s is left: %v", p, err)
+		}
 	}
 	destroy(t, g)
 }

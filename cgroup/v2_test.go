@@ -34,7 +34,7 @@ func unified(t testing.TB, controllers ...string) (*cgroup.Host, string) {
 		t.Skipf("the v2 tree cannot be written to: %v", err)
 	}
 	t.Cleanup(func() {
-		if err := cgroup.RemovePaths([]string{dir}); err != nil {
+		if err := removeAll([]string{dir}); err != nil {
 			t.Error(err)
 		}
 	})

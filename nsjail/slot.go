@@ -34,6 +34,9 @@ type slot struct {
 type record struct {
 	Owner  int      `json:"owner"` // process id, for people
 	Groups []string `json:"groups,omitempty"`
+	// Identities of the groups, once they are made: a group of another belongs to
+	// somebody else.
+	Identities []uint64 `json:"identities,omitempty"`
 }
 
 // RuntimeDir is where the records of living cells are: /run/cellblock for
@@ -160,11 +163,12 @@ func (s *slot) write(r record) error {
 	if err != nil {
 		return err
 	}
+	// In this order no moment has less in the file than the owner has made.
 	fd := int(s.file.Fd())
-	if err := sys.Ftruncate(fd, 0); err != nil {
+	if err := sys.PwriteAll(fd, b, 0); err != nil {
 		return err
 	}
-	return sys.PwriteAll(fd, b, 0)
+	return sys.Ftruncate(fd, int64(len(b)))
 }
 
 // release forgets the record. The file goes before the lock does.
@@ -187,7 +191,7 @@ func (s *slot) sweep() error {
 	if err := json.Unmarshal([]byte(text), &r); err != nil {
 		return fmt.Errorf("record %q: %w", s.file.Name(), err)
 	}
-	if err := cgroup.RemovePaths(r.Groups); err != nil {
+	if err := cgroup.RemoveRecorded(r.Groups, r.Identities); err != nil {
 		return err
 	}
 	return sys.Ftruncate(int(s.file.Fd()), 0)

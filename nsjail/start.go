@@ -252,7 +252,8 @@ func (c *Cell) makeGroup(ctx context.Context) error {
 		return hostStep("group", err)
 	}
 	// The record first: an owner that is killed in between must not leave a
-	// group that no sweep knows of.
+	// group that no sweep knows of. It may be about the groups of another then, who
+	// has the number below the same parent: only what is empty is swept.
 	paths, err := host.Paths(c.slot.name(), c.spec.CgroupParent, c.spec.Limits)
 	if err != nil {
 		return missing(err)
@@ -273,6 +274,14 @@ func (c *Cell) makeGroup(ctx context.Context) error {
 	}
 	if c.group, err = host.Create(c.slot.name(), c.spec.CgroupParent, c.spec.Limits); err != nil {
 		return missing(err)
+	}
+	// Before anything is inside.
+	r := record{Groups: c.group.Paths()}
+	if r.Identities, err = cgroup.Identities(r.Groups); err != nil {
+		return hostStep("group", err)
+	}
+	if err := c.slot.write(r); err != nil {
+		return hostStep("record", err)
 	}
 	return nil
 }
