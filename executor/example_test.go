@@ -105,7 +105,7 @@ func ExampleExecutor_Execute_files() {
 }
 
 func ExampleExecutor_Execute_limits() {
-	ex, err := executor.New(executor.Config{ExecutionBaseDir: scratch, Timeout: time.Second, MaxMemoryMB: 128})
+	ex, err := executor.New(executor.Config{ExecutionBaseDir: scratch, Timeout: 3 * time.Second, MaxMemoryMB: 128})
 	if err != nil {
 		log.Fatal(err)
 	}

@@ -26,15 +26,15 @@ for name, thing in {
     'mounts': re.sub('(?m)^[0-9 :]+|.id=[0-9]+', '', read('/proc/self/mountinfo')), 'groups': read('/proc/self/cgroup'), 'host': os.uname().nodename,
     'python': (sys.path, sys.argv, sys.flags), 'handlers': [signal.getsignal(s) for s in range(1, 65)], 'when memory ends': read('/proc/self/oom_score_adj'),
     'files': [os.listdir(d) for d in ('/', '/workspace', '/tmp', '/dev', '/dev/shm')], 'proc': [n for n in os.listdir('/proc') if not n.isdigit()],
-    'mapped': sorted({m.split()[-1] for m in read('/proc/self/maps').splitlines() if '/' in m} - {'/cellblock/fork.so'}), 'names': dir(), 'CPU time': time.process_time() < @PACE@,
+    'mapped': sorted({m.split()[-1] for m in read('/proc/self/maps').splitlines() if '/' in m} - {'/cellblock/fork.so'}), 'names': dir(),
 }.items():
     print(name, thing)
 `
 
 func TestForkedLooksLikeFresh(t *testing.T) {
-	code := strings.ReplaceAll(looks, "@PACE@", fmt.Sprint(testkit.Pace()))
-	fresh := run(t, newExecutor(t, executor.Config{}), executor.Request{Code: code})
-	forked := run(t, newExecutor(t, executor.Config{Template: true}), executor.Request{Code: code})
+	fresh := run(t, newExecutor(t, executor.Config{}), executor.Request{Code: looks, SessionID: "s"})
+	ex := newExecutor(t, executor.Config{Template: true})
+	forked := run(t, ex, executor.Request{Code: looks, SessionID: "s"})
 	if fresh.Verdict != executor.VerdictOK || forked.Verdict != fresh.Verdict {
 		t.Fatalf("%s, %s", errorText(fresh), errorText(forked))
 	}
@@ -46,6 +46,11 @@ func TestForkedLooksLikeFresh(t *testing.T) {
 		if was[i] != is[i] {
 			t.Errorf("fresh:  %s\nforked: %s", was[i], is[i])
 		}
+	}
+	// What the template took to start is not the session's.
+	r := run(t, ex, executor.Request{Code: fmt.Sprintf("time.process_time() < %g", testkit.Pace()), SessionID: "s"})
+	if r.Value == nil || *r.Value != "True" {
+		t.Errorf("a forked session begins with more than a second of CPU time (%s)", errorText(r))
 	}
 }
 

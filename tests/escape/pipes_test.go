@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/cellblock/cellblock/executor"
+	"github.com/cellblock/cellblock/internal/testkit"
 )
 
 // TestPipesAndDescriptors plays on what passes between a cell and the host, and
@@ -50,11 +51,11 @@ if pid == 0:
         except OSError: time.sleep(0.01)
 time.sleep(0.1)
 `, anyLost: true, then: func(t *testing.T, s *stage, _ executor.Result) {
-		r := s.run(t, s.session, executor.Request{Code: "print('mine')", Timeout: time.Second})
+		r := s.run(t, s.session, executor.Request{Code: "print('mine')", Timeout: testkit.Paced(time.Second)})
 		if r.Verdict == executor.VerdictOK && r.Output != "mine\n" {
 			t.Errorf("%q", r.Output)
 		}
-		s.run(t, s.session, executor.Request{Code: "import os; os._exit(0)", Timeout: time.Second})
+		s.run(t, s.session, executor.Request{Code: "import os; os._exit(0)", Timeout: testkit.Paced(time.Second)})
 	}},
 	{n: "74", name: "pages of a process in a pipe", code: `
 r, w = os.pipe(); r2, w2 = os.pipe(); b = ctypes.create_string_buffer(4096)

@@ -40,20 +40,18 @@ var machines = [][]testSuite{
 			{"FuzzDecode", "it compiles the init's decoder, and there is no compiler; nothing in it is the kernel's"},
 			{"FuzzPlan", "as FuzzDecode"},
 		}},
+		{pkg: "tests/escape", args: []string{"-forked", "-test.short"}, time: 20 * time.Minute, skip: usedLeftOut},
+	},
+	{
 		{pkg: "executor", args: []string{"-test.short"}, time: 15 * time.Minute, skip: []skipped{
 			{"TestPandas", "to prepare a root with pandas takes minutes there; cells with numpy show the same of the kernel"},
 			{"TestResults", "as TestPandas, with matplotlib"},
 		}},
-	},
-	{
-		{pkg: "tests/escape", args: []string{"-test.short"}, time: 20 * time.Minute, skip: []skipped{
-			{"TestUsed", "it plays the rows of the other tests again, in sessions that others have used: that shows nothing more of the kernel"},
-		}},
-		{pkg: "tests/escape", args: []string{"-forked", "-test.short"}, time: 20 * time.Minute, skip: []skipped{
-			{"TestUsed", "it plays the rows of the other tests again, in sessions that others have used: that shows nothing more of the kernel"},
-		}},
+		{pkg: "tests/escape", args: []string{"-test.short"}, time: 20 * time.Minute, skip: usedLeftOut},
 	},
 }
+
+var usedLeftOut = []skipped{{"TestUsed", "it plays the rows of the other tests again, in sessions that others have used: that shows nothing more of the kernel"}}
 
 // chosen leaves those of the packages that are named, all without a name, and
 // each machine in its place.
