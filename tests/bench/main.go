@@ -39,6 +39,7 @@ var families = []family{
 	{[]string{"template_vs_bare", "template_pandas_vs_bare"}, (*bench).forked},
 	{[]string{"churn_per_s", "churn_p99_over_p50"}, (*bench).churn},
 	{[]string{"live_private_mib", "template_growth_kib"}, (*bench).live},
+	{[]string{"plot_vs_bare", "warm_plot_vs_bare"}, (*bench).plot},
 	{[]string{"warm_vs_loop"}, (*bench).warm},
 	{[]string{"http_warm_vs_loop", "http_warm_vs_ipykernel", "http_create_vs_api"}, (*bench).service},
 	{[]string{"output_mb_s"}, (*bench).output},

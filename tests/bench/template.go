@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"slices"
 	"sync"
 	"time"
@@ -72,6 +73,65 @@ func (b *bench) forked() ([]Figure, error) {
 		{"template_vs_bare", ratio(m[1], m[0]), "x", "session forked from a template to the result of print(1), Go API, against python3 -I -S", "<= 0.6", b.rounds},
 		{"template_pandas_vs_bare", ratio(m[2], m[0]), "x", "the same with numpy, pandas and matplotlib imported, against python3 -I -S without", "<= 1.0", b.rounds},
 	}, nil
+}
+
+const drawing = "import matplotlib.pyplot as plt\nplt.plot([1, 3, 2])\n_ = plt.title('t')\n"
+
+// plot is the way to a picture: by Python alone, in a new session, in one that has
+// drawn before.
+func (b *bench) plot() ([]Figure, error) {
+	ex, err := newTemplate(2, science...)
+	if err != nil {
+		return nil, err
+	}
+	defer ex.Close()
+	ctx := context.Background()
+	draw := func(s *executor.Session) error {
+		r, err := s.Execute(ctx, executor.Request{Code: drawing})
+		if err == nil && (len(r.Results) != 1 || r.Results[0].Data["image/png"] == "") {
+			err = fmt.Errorf("no picture but %d results (%s)", len(r.Results), r.Verdict)
+		}
+		return err
+	}
+	warm, err := ex.NewSession(ctx, executor.SessionOptions{})
+	if err != nil {
+		return nil, err
+	}
+	defer warm.Close()
+	if err := draw(warm); err != nil {
+		return nil, err
+	}
+	m, err := b.compete(
+		contestant{"python3, savefig", timed(func() error {
+			cmd := exec.Command(python, "-c", drawing+"import io; plt.savefig(io.BytesIO(), format='png')")
+			cmd.Env = append(os.Environ(), "MPLBACKEND=Agg")
+			return cmd.Run()
+		})},
+		contestant{"new session, picture", timed(func() error {
+			s, err := ex.NewSession(ctx, executor.SessionOptions{})
+			if err != nil {
+				return err
+			}
+			return errors.Join(draw(s), s.Close())
+		})},
+		contestant{"the session's next picture", timed(func() error { return draw(warm) })},
+	)
+	if err != nil {
+		return nil, err
+	}
+	return []Figure{
+		{"plot_vs_bare", ratio(m[1], m[0]), "x", "a session made, a plot drawn, its PNG in the result, the session ended, Go API, against python3 that imports and draws", "", b.rounds},
+		{"warm_plot_vs_bare", ratio(m[2], m[0]), "x", "a plot in a session that has drawn before, against the same", "", b.rounds},
+	}, nil
+}
+
+// timed takes the time of a whole.
+func timed(f func() error) func() (time.Duration, error) {
+	return func() (time.Duration, error) {
+		began := time.Now()
+		err := f()
+		return time.Since(began), err
+	}
 }
 
 const frame = "print(pd.DataFrame({'a': [1, 2, 3]}).a.sum())"
