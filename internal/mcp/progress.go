@@ -23,13 +23,14 @@ const (
 // progress tells the client of a call that it goes on, and what it prints. The
 // number is of seconds, the total of those that the call may take.
 type progress struct {
-	session *sdk.ServerSession
-	token   any
-	total   time.Duration
-	began   time.Time
-	wake    chan struct{}
-	stop    chan struct{}
-	done    sync.WaitGroup
+	session   *sdk.ServerSession
+	token     any
+	total     time.Duration
+	preparing func() string
+	began     time.Time
+	wake      chan struct{}
+	stop      chan struct{}
+	done      sync.WaitGroup
 
 	mu      sync.Mutex
 	pending []byte
@@ -38,12 +39,12 @@ type progress struct {
 
 // newProgress begins to tell, if the client wants that. The methods of nil do
 // nothing.
-func newProgress(ctx context.Context, req *sdk.CallToolRequest, total time.Duration) *progress {
+func newProgress(ctx context.Context, req *sdk.CallToolRequest, total time.Duration, preparing func() string) *progress {
 	token := req.Params.GetProgressToken()
 	if token == nil {
 		return nil
 	}
-	p := &progress{session: req.Session, token: token, total: total, began: time.Now(), wake: make(chan struct{}, 1), stop: make(chan struct{})}
+	p := &progress{session: req.Session, token: token, total: total, preparing: preparing, began: time.Now(), wake: make(chan struct{}, 1), stop: make(chan struct{})}
 	p.done.Go(func() { p.run(ctx) })
 	return p
 }
@@ -102,6 +103,9 @@ func (p *progress) tell(ctx context.Context, last bool) {
 	text := p.take(last)
 	if last && text == "" {
 		return
+	}
+	if text == "" {
+		text = p.preparing()
 	}
 	_ = p.session.NotifyProgress(ctx, &sdk.ProgressNotificationParams{
 		ProgressToken: p.token, Progress: time.Since(p.began).Seconds(), Total: p.total.Seconds(), Message: text,

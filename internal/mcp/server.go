@@ -21,6 +21,9 @@ type Options struct {
 	Open func() Sandbox
 	// Limits are those of the sandboxes, for the instructions.
 	Limits Limits
+	// Preparing says what sandboxes still wait for, for people to read; "" or
+	// nil: nothing.
+	Preparing func() string
 	// Log gets what happens; nil: nothing.
 	Log *slog.Logger
 }
@@ -44,6 +47,9 @@ type Server struct {
 func New(o Options) *Server {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
+	}
+	if o.Preparing == nil {
+		o.Preparing = func() string { return "" }
 	}
 	s := &Server{options: o, reading: make(chan struct{}, mostReadAtOnce), conversations: map[*sdk.ServerSession]*conversation{}}
 	s.sdk = sdk.NewServer(&sdk.Implementation{Name: "cellblock", Title: "Cellblock", Version: o.Version}, &sdk.ServerOptions{

@@ -89,7 +89,7 @@ func (s *Server) run(ctx context.Context, req *sdk.CallToolRequest, in runInput)
 		timeout = time.Duration(min(in.TimeoutSeconds, limits.MaxTimeout.Seconds()) * float64(time.Second))
 	}
 	c := s.conversation(req.Session)
-	told := newProgress(ctx, req, timeout)
+	told := newProgress(ctx, req, timeout, s.options.Preparing)
 	r := executor.Request{Code: in.Code, Timeout: timeout, Watch: true}
 	if told != nil {
 		r.Stdout, r.Stderr = told.output, told.output

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/signal"
 	"slices"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -100,6 +101,8 @@ func (c *mcpCommand) serve() (err error) {
 	signal.Ignore(syscall.SIGPIPE) // a client that is gone ends standard input, too
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
 	defer stop()
+	var building stage
+	settings.Executor.Progress = building.update
 	ex, err := executor.New(settings.Executor)
 	if err != nil {
 		return err
@@ -117,11 +120,33 @@ func (c *mcpCommand) serve() (err error) {
 		if _, err := ex.Root(ctx); err != nil && ctx.Err() == nil && !errors.Is(err, executor.ErrClosed) {
 			log.Error("cannot prepare the root", "error", err)
 		}
+		building.last.Store(nil)
 	}()
 	server := mcp.New(mcp.Options{
 		Version: version, Log: log, Limits: mcp.LocalLimits(ex.Config(), o.maxTimeout),
-		Open: func() mcp.Sandbox { return mcp.NewLocal(ex, in) },
+		Preparing: building.text,
+		Open:      func() mcp.Sandbox { return mcp.NewLocal(ex, in) },
 	})
 	defer server.Close()
 	return server.ServeStdio(ctx, c.app.In, os.Stdout)
+}
+
+// stage is how far the building of a root is.
+type stage struct{ last atomic.Pointer[stageUpdate] }
+
+type stageUpdate struct {
+	name string
+	at   time.Time
+}
+
+func (s *stage) update(name string, _, _ int64) { s.last.Store(&stageUpdate{name, time.Now()}) }
+
+// text is for people; "" when nothing is built. A build that failed tells no
+// end, only nothing more.
+func (s *stage) text() string {
+	u := s.last.Load()
+	if u == nil || time.Since(u.at) > 30*time.Second {
+		return ""
+	}
+	return "preparing the sandbox, once: " + u.name
 }

@@ -3,6 +3,7 @@ package mcp
 import (
 	"bytes"
 	"encoding/base64"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -239,5 +240,28 @@ func TestInputs(t *testing.T) {
 			t.Errorf("code sees: %s", got)
 		}
 		c.ok("reset", args{"delete_files": true})
+	}
+}
+
+// The first call of all waits for the root, and its client is told so.
+func TestFirstCallTellsWhatItWaitsFor(t *testing.T) {
+	c := stdio(t, "--with", "numpy", "--state-dir", filepath.Join(t.TempDir(), "state"))
+	if got := c.ok("run_python", args{"code": "import numpy; print(numpy.array([6]) * 7)"}); got != "[42]" {
+		t.Errorf("it said %q", got)
+	}
+	if got := c.told(); !strings.Contains(got, "preparing the sandbox, once: ") {
+		t.Errorf("progress said %q", got)
+	}
+}
+
+// Over stdio the newest protocol is spoken, over HTTP the newest that has
+// sessions; clients agree by themselves.
+func TestVersions(t *testing.T) {
+	if got := stdio(t).InitializeResult().ProtocolVersion; got != "2026-07-28" {
+		t.Errorf("stdio: %s", got)
+	}
+	c := serve(t).connect("ann")
+	if got := c.InitializeResult().ProtocolVersion; got != "2025-11-25" || c.ID() == "" {
+		t.Errorf("HTTP: %s, session %q", got, c.ID())
 	}
 }
