@@ -16,6 +16,7 @@ var errInterrupted = errors.New("interrupted")
 // its results can still be read.
 type conversation struct {
 	box Sandbox
+	end func() error // stops all and ends the session for good; a second call waits for the first
 
 	mu         sync.Mutex
 	running    map[*execution]bool
@@ -32,7 +33,9 @@ type execution struct {
 }
 
 func newConversation(box Sandbox, kept *atomic.Int64) *conversation {
-	return &conversation{box: box, running: map[*execution]bool{}, kept: keptResults{all: kept}}
+	c := &conversation{box: box, running: map[*execution]bool{}, kept: keptResults{all: kept}}
+	c.end = sync.OnceValue(c.finish)
+	return c
 }
 
 // outcome is a result, with what only the conversation knows about it.
@@ -124,8 +127,8 @@ func (c *conversation) reset(ctx context.Context, deleteFiles bool) (err error) 
 	return err
 }
 
-// end stops all and ends the session for good.
-func (c *conversation) end() error {
+// finish is end, done once.
+func (c *conversation) finish() error {
 	c.mu.Lock()
 	for x := range c.running {
 		x.cancel(errInterrupted)
