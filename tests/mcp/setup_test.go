@@ -35,6 +35,7 @@ var programs = sync.OnceValues(func() (dir string, err error) {
 	if dir, err = os.MkdirTemp("", "cellblock-mcp"); err != nil {
 		return "", err
 	}
+	built = dir
 	cmd := exec.Command("go", "build", "-o", dir+"/", "github.com/cellblock/cellblock/cmd/cellblock", "github.com/cellblock/cellblock/cmd/cellblock-service")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("%w: %s", err, out)
@@ -42,10 +43,12 @@ var programs = sync.OnceValues(func() (dir string, err error) {
 	return dir, nil
 })
 
+var built string // by programs; "" when nothing was
+
 func TestMain(m *testing.M) {
 	status := m.Run()
-	if dir, err := programs(); err == nil && os.Getenv("CELLBLOCK_BIN") == "" {
-		os.RemoveAll(dir)
+	if built != "" {
+		os.RemoveAll(built)
 	}
 	os.Exit(status)
 }
