@@ -2,6 +2,7 @@ package executor_test
 
 import (
 	"errors"
+	"os"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -117,5 +118,31 @@ func TestRenewEndsTheParser(t *testing.T) {
 		if err := ex.Renew(t.Context(), nil); err != nil {
 			t.Fatal(err)
 		}
+	}
+}
+
+// TestCloseWaitsForClose: whoever closes a session finds it gone, though another
+// began to close it before.
+func TestCloseWaitsForClose(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.Chmod(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	ex := newExecutor(t, executor.Config{RuntimeDir: dir})
+	for range 5 {
+		s := session(t, ex)
+		perform(t, s, executor.Request{Code: "1"})
+		var wg sync.WaitGroup
+		for range 3 {
+			wg.Go(func() {
+				if err := s.Close(); err != nil {
+					t.Error(err)
+				}
+				if left, err := os.ReadDir(dir + "/cells"); err != nil || len(left) > 0 {
+					t.Errorf("after Close %d records are there (%v)", len(left), err)
+				}
+			})
+		}
+		wg.Wait()
 	}
 }

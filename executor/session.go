@@ -69,6 +69,9 @@ type Session struct {
 	living   *nsjail.Cell // cell, for Close from another goroutine
 	tenants  *tenants     // of the cell
 	contexts map[*Session]bool
+
+	closeOnce sync.Once // who closes it once more waits for the first
+	closeErr  error
 }
 
 // NewSession makes a session. Its cell is built by the first execution.
@@ -454,11 +457,12 @@ func (s *Session) Alive() bool {
 // Close ends the session's cell, also in the middle of an execution, and
 // returns when nothing of it is left but the folder.
 func (s *Session) Close() error {
+	s.closeOnce.Do(func() { s.closeErr = s.end() })
+	return s.closeErr
+}
+
+func (s *Session) end() error {
 	s.mu.Lock()
-	if s.closed {
-		s.mu.Unlock()
-		return nil
-	}
 	s.closed = true
 	cell, contexts := s.living, slices.Collect(maps.Keys(s.contexts))
 	s.mu.Unlock()
