@@ -25,6 +25,9 @@ go test -p 1 -race -short -timeout 20m ./cgroup ./nsjail/... ./internal/... ./ex
 step "the attacks again, in sessions forked from a template"
 go test -p 1 -timeout 20m ./tests/escape -forked -short
 
+step "the suites on a pure cgroup v2 machine"
+make -s test-vm
+
 step "a sample of the system calls that build and end a cell fails"
 make test-faults SHORT=1
 
