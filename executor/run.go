@@ -181,16 +181,12 @@ func (x *run) start() {
 // Most statements take less than patience. They are waited for by one
 // goroutine alone: timers, watches and readers of the output, each of which
 // costs as much as such a statement, begin only for what takes longer. Until
-// then the output fits into the pipes, or waits for room there. A request of
-// more than smallRequest might not fit into the channel at once.
-const (
-	patience     = 5 * time.Millisecond
-	smallRequest = 32 << 10
-)
+// then the output fits into the pipes, or waits for room there.
+const patience = 5 * time.Millisecond
 
 // quick runs the code and says whether it ended soon.
 func (x *run) quick() bool {
-	if len(x.r.Code)+len(x.r.Stdin) > smallRequest || x.r.StdinReader != nil {
+	if x.r.StdinReader != nil {
 		return false
 	}
 	reply, err := x.s.conn.ExecSoon(x.request, min(patience, x.timeout))

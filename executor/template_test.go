@@ -193,13 +193,13 @@ func TestTemplateGrowth(t *testing.T) {
 
 // TestSiblingsDiffer (62): what is random in two forks of one template differs.
 func TestSiblingsDiffer(t *testing.T) {
-	ex := newExecutor(t, executor.Config{Template: true, Preload: []string{"random", "uuid", "tempfile", "secrets"}})
+	ex := newExecutor(t, executor.Config{Template: true, Preload: []string{"random", "uuid", "tempfile", "secrets", "multiprocessing"}})
 	const code = `
 import os
-print(random.random(), uuid.uuid1(), uuid.uuid4(), uuid.getnode(), os.path.basename(tempfile.mktemp()), secrets.token_hex(), os.urandom(8).hex())`
+print(random.random(), uuid.uuid1(), uuid.uuid4(), uuid.getnode(), os.path.basename(tempfile.mktemp()), secrets.token_hex(), os.urandom(8).hex(), bytes(multiprocessing.current_process().authkey).hex())`
 	a := strings.Fields(perform(t, session(t, ex), executor.Request{Code: code}).Output)
 	b := strings.Fields(perform(t, session(t, ex), executor.Request{Code: code}).Output)
-	if len(a) < 7 || len(a) != len(b) {
+	if len(a) != 8 || len(a) != len(b) {
 		t.Fatalf("%q, %q", a, b)
 	}
 	for i := range a {

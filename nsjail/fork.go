@@ -194,7 +194,7 @@ func (c *Cell) ForkREPL(ctx context.Context, plan *ForkPlan, ask func(fds ...int
 func (c *Cell) limit(p *Process) error {
 	inherited := limits(c.nest.cell.spec)
 	for i, r := range limits(c.spec) {
-		if r == inherited[i] {
+		if r == inherited[i] && !r.ofMaker() {
 			continue
 		}
 		if _, err := sys.Prlimit(p.PID, r.id, &sys.Rlimit{Soft: r.soft, Hard: r.hard}); err != nil {

@@ -80,6 +80,10 @@ func limits(s Spec) []resource {
 	}
 }
 
+// ofMaker says that the kernel counts the resource against the maker of a user
+// namespace as well, so that a nest must have no limit of it.
+func (r resource) ofMaker() bool { return r.id == sys.RlimitMemlock || r.id == sys.RlimitSigpending }
+
 // tmpfs describes one scratch file system of a cell.
 type tmpfs struct {
 	path    string
@@ -195,6 +199,9 @@ func steps(s Spec, l layout, fd func(string) int) []step {
 	add("cgroup-namespace", func(p *program) { p.call(syscall.SYS_UNSHARE, syscall.CLONE_NEWCGROUP) })
 	add("keyring", func(p *program) { p.tolerate(syscall.ENOSYS, syscall.SYS_KEYCTL, 1, 0) })
 	for _, r := range limits(s) {
+		if l.nest && r.ofMaker() {
+			continue // see outer in init.c
+		}
 		add(fmt.Sprintf("rlimit %d", r.id), func(p *program) {
 			p.call(syscall.SYS_PRLIMIT64, 0, r.id, p.words(r.soft, r.hard), 0)
 		})

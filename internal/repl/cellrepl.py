@@ -346,7 +346,7 @@ def answer(data):
 
 native = None  # fork.so, in a template
 forks = None   # the plan of each fork, in a template that is done
-numpy_state = None
+numpy_state, generators = None, []
 
 
 def prepare_template(plan):
@@ -384,9 +384,9 @@ def nothing():
 
 def become_template():
     """Returns in the REPLs that are forked, as one that has just started."""
-    global forks, executions, numpy_state
+    global forks, executions, numpy_state, generators
     executions = 0
-    numpy_state = find_numpy_state()
+    numpy_state, generators = find_numpy_state(), find_generators()
     gc = load('gc')
     gc.collect()
     gc.freeze()
@@ -421,6 +421,14 @@ def find_numpy_state():
     return None
 
 
+def find_generators():
+    """Returns the generators of random numbers that modules keep: those that Python does not seed anew
+    after a fork."""
+    kind = getattr(modules.get('_random'), 'Random', None)
+    system = getattr(modules.get('random'), 'SystemRandom', None)
+    return [o for o in load('gc').get_objects() if kind and issubclass(type(o), kind) and type(o) is not system]
+
+
 def reseed():
     """What Python does not do by itself after a fork, so that siblings differ. It goes by process
     numbers, too, and those of siblings are the same."""
@@ -429,6 +437,10 @@ def reseed():
         modules['tempfile']._name_sequence = None
     if 'uuid' in modules:
         modules['uuid']._node = modules['uuid']._last_timestamp = None
+    for generator in generators:
+        generator.seed()
+    if 'multiprocessing.process' in modules:
+        modules['multiprocessing.process'].current_process().authkey = posix.urandom(32)
     if numpy_state:
         native.fill(numpy_state)
     elif 'numpy.random' in modules:

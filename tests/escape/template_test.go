@@ -26,6 +26,17 @@ for x in (random.random(), uuid.uuid1(), uuid.uuid4(), uuid.getnode(), tempfile.
     print(x)
 `
 
+// queued says whether a process may queue as many signals as it is to have, and no more.
+const queued = `
+import signal, threading
+signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGRTMIN})
+n = 0
+try:
+    for n in range(1000): signal.pthread_kill(threading.get_ident(), signal.SIGRTMIN)
+except OSError: pass
+print(200 <= n <= 256)
+`
+
 var templateProbes = []probe{
 	{
 		n: "62", name: "chance differs between siblings", code: chance, match: true, cfg: preloaded,
@@ -102,6 +113,17 @@ var templateProbes = []probe{
 			}
 			if grown := now.MemoryBytes - template.MemoryBytes; grown > 256<<10 {
 				t.Errorf("the template's group grew by %d bytes", grown)
+			}
+		},
+	},
+	{
+		n: "55", name: "queued signals are each session's own", code: queued, want: "True", cfg: preloaded,
+		then: func(t *testing.T, s *stage, _ executor.Result) {
+			sibling, err := s.ex.NewSession(t.Context(), executor.SessionOptions{})
+			must(t, err)
+			defer sibling.Close()
+			if r := s.run(t, sibling, executor.Request{Code: queued}); r.Output != "True\n" {
+				t.Errorf("a sibling of one that has queued all it may says %q %s", r.Output, clip(deref(r.Error)))
 			}
 		},
 	},
