@@ -105,14 +105,33 @@ func (n *newSandbox) check(s *Server) (err error) {
 		return invalid("a cell cannot be paused: its end is its end (lifecycle.onTimeout: kill)")
 	case set(n.IAM), set(n.MCP), len(n.VolumeMounts) > 0:
 		return invalid("iam, mcp and volumeMounts are not supported here")
-	case len(n.Metadata) > maxMetadata:
-		return invalid("metadata: at most %d entries are kept", maxMetadata)
+	case len(n.TemplateID) > maxTemplate:
+		return invalid("templateID: the name of a root has at most %d bytes", maxTemplate)
+	case len(n.Metadata) > maxMetadata, size(n.Metadata) > maxMetadataBytes:
+		return invalid("metadata: at most %d entries of %d bytes together are kept", maxMetadata, maxMetadataBytes)
+	case size(n.EnvVars) > maxEnvBytes:
+		return invalid("envVars: at most %d bytes together are allowed", maxEnvBytes)
 	}
 	n.life, err = s.life(n.Timeout)
 	return err
 }
 
-const maxMetadata = 64
+// What is kept of a creation for as long as its sandbox lives is bounded.
+const (
+	maxTemplate      = 64 // as with POST /v1/sessions
+	maxMetadata      = 64
+	maxMetadataBytes = 16 << 10
+	maxEnvBytes      = 256 << 10
+)
+
+// size is how many bytes the names and values have together.
+func size(m map[string]string) int {
+	n := 0
+	for name, value := range m {
+		n += len(name) + len(value)
+	}
+	return n
+}
 
 // life is a time-out in seconds as a time; none: the usual one.
 func (s *Server) life(seconds *float64) (time.Duration, error) {

@@ -259,6 +259,10 @@ func TestBadRequests(t *testing.T) {
 		{map[string]any{"templateID": "no-such-root"}, "no-such-root"},
 		{map[string]any{"envVars": map[string]string{"LD_PRELOAD": "x"}}, "LD_PRELOAD"},
 		{map[string]any{"envVars": map[string]string{"A=": "x"}}, "variable"},
+		{map[string]any{"templateID": strings.Repeat("t", maxTemplate+1)}, "templateID"},
+		{map[string]any{"metadata": map[string]string{"a": strings.Repeat("x", maxMetadataBytes)}}, "metadata"},
+		{map[string]any{"metadata": map[string]string{strings.Repeat("x", maxMetadataBytes/2): "", "a": strings.Repeat("x", maxMetadataBytes/2)}}, "metadata"},
+		{map[string]any{"envVars": map[string]string{"A": strings.Repeat("x", maxEnvBytes/2), "B": strings.Repeat("x", maxEnvBytes/2)}}, "envVars"},
 	} {
 		c.ask("POST", "/v2/sandboxes", bad.body).want(400, bad.part)
 	}

@@ -46,14 +46,20 @@ func (s *Server) make(ctx context.Context, owner string, n newSandbox) (*sandbox
 		return nil, err
 	}
 	b.contexts.begin(b.lease.Session())
-	s.boxes.mu.Lock()
-	s.boxes.byID[id] = b
-	s.boxes.mu.Unlock()
+	s.publish(b, n.life)
+	return b, nil
+}
+
+// publish lets calls find a sandbox, which has its timer by then: any of them
+// may end it.
+func (s *Server) publish(b *sandbox, life time.Duration) {
 	b.mu.Lock()
 	b.timer = time.AfterFunc(time.Hour, func() { s.end(b) })
 	b.mu.Unlock()
-	b.live(n.life)
-	return b, nil
+	s.boxes.mu.Lock()
+	s.boxes.byID[b.id] = b
+	s.boxes.mu.Unlock()
+	b.live(life)
 }
 
 // live sets how long the sandbox still lives.
@@ -85,14 +91,14 @@ func (b *sandbox) endAt() time.Time {
 func (s *Server) end(b *sandbox) error {
 	var err error
 	b.once.Do(func() {
+		defer func() { err = b.lease.End() }() // whatever comes before it
 		s.boxes.mu.Lock()
 		delete(s.boxes.byID, b.id)
 		s.boxes.mu.Unlock()
 		close(b.ended)
 		b.mu.Lock()
+		defer b.mu.Unlock()
 		b.timer.Stop()
-		b.mu.Unlock()
-		err = b.lease.End()
 	})
 	return err
 }
