@@ -35,7 +35,51 @@ type mcpServers struct {
 type mcpServer struct {
 	*mcp.Server
 	handler http.Handler
-	opening sync.Mutex // held while sessions are counted and one is added
+
+	mu      sync.Mutex
+	opening int // requests that may yet begin a session
+}
+
+// open keeps a place for a session that a request may begin, or says that there
+// is none. The place is given back with done, which may be called again.
+func (x *mcpServer) open(most int) (done func(), ok bool) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if x.Sessions()+x.opening >= most {
+		return nil, false
+	}
+	x.opening++
+	return sync.OnceFunc(func() {
+		x.mu.Lock()
+		defer x.mu.Unlock()
+		x.opening--
+	}), true
+}
+
+// opened gives a place back when the answer to its request begins: the session
+// counts by itself from then on, and its client may begin another.
+type opened struct {
+	http.ResponseWriter
+	done func()
+}
+
+// Unwrap is for http.ResponseController.
+func (o *opened) Unwrap() http.ResponseWriter { return o.ResponseWriter }
+
+func (o *opened) WriteHeader(status int) {
+	o.begin()
+	o.ResponseWriter.WriteHeader(status)
+}
+
+func (o *opened) Write(b []byte) (int, error) {
+	o.begin()
+	return o.ResponseWriter.Write(b)
+}
+
+func (o *opened) begin() {
+	if o.Header().Get("Mcp-Session-Id") != "" {
+		o.done()
+	}
 }
 
 // replayBytes bounds what one owner's clients can ask for again after their
@@ -89,12 +133,14 @@ func (m *mcpServers) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			m.server.settings.Log.Error("a cell did not end cleanly", "owner", c.owner.name, "error", err)
 		}
 	case r.Method == http.MethodPost && id == "":
-		x.opening.Lock()
-		defer x.opening.Unlock()
-		if most := m.server.settings.Quota.Sessions; x.Sessions() >= most {
+		most := m.server.settings.Quota.Sessions
+		done, ok := x.open(most)
+		if !ok {
 			writeProblem(w, r, problem(KindExhausted, "there are %d MCP sessions of this caller, and no more are allowed: end some", most).retry(retryAfter))
 			return
 		}
+		defer done()
+		w = &opened{w, done}
 	}
 	x.handler.ServeHTTP(w, r)
 }

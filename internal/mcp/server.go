@@ -136,11 +136,13 @@ func (s *Server) endAll() {
 	}
 }
 
-// Sessions is how many MCP sessions there are.
+// Sessions is how many MCP sessions have begun: a client has said who it is.
 func (s *Server) Sessions() int {
 	n := 0
-	for range s.sdk.Sessions() {
-		n++
+	for session := range s.sdk.Sessions() {
+		if session.InitializeParams() != nil {
+			n++
+		}
 	}
 	return n
 }
