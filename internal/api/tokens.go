@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"os"
 	"strings"
@@ -20,6 +21,9 @@ type Tokens struct{ byHash map[[sha256.Size]byte]string }
 // # mean nothing. Others must not be able to write to the file.
 func LoadTokens(path string) (*Tokens, error) {
 	f, err := os.Open(path)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, fmt.Errorf("cannot read the tokens: %w: put a line into it for each caller, which `cellblock config token NAME` makes", err)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("cannot read the tokens: %w", err)
 	}
