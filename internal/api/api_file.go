@@ -82,11 +82,11 @@ func (s *Server) writeFile(ctx context.Context, in *FilePath) error {
 	if c.r.ContentLength > limit {
 		return failed(ctx, problem(KindTooLarge, "the file is larger than its workspace (%d bytes)", limit))
 	}
-	path, err := s.spool.put(c.r.Body, limit)
+	path, remove, err := s.spool.put(c.owner, c.r.Body, limit)
 	if err != nil {
 		return failed(ctx, bodyFailure(err))
 	}
-	defer os.Remove(path)
+	defer remove()
 	if err := x.session.PutFile(ctx, path, in.Path); err != nil {
 		return failed(ctx, err)
 	}

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io/fs"
 	"net/http"
-	"os"
 	"strings"
 	"sync"
 
@@ -270,11 +269,11 @@ func (b *mcpSandbox) PutFile(ctx context.Context, path string, content []byte) e
 		return b.told(err)
 	}
 	defer done()
-	spooled, err := b.server.spool.put(bytes.NewReader(content), x.session.Config().WorkspaceBytes)
+	spooled, remove, err := b.server.spool.put(b.owner, bytes.NewReader(content), x.session.Config().WorkspaceBytes)
 	if err != nil {
 		return b.told(err)
 	}
-	defer os.Remove(spooled)
+	defer remove()
 	return b.told(x.session.PutFile(ctx, spooled, path))
 }
 

@@ -64,16 +64,6 @@ func (s *Server) Token(secret string) (name string, ok bool) {
 // Settings are those that the Server was made from, with their defaults.
 func (s *Server) Settings() Settings { return s.settings }
 
-// Spool keeps at most limit bytes of a body as a file, to be removed by the
-// caller; more is a Problem.
-func (s *Server) Spool(body io.Reader, limit int64) (path string, err error) {
-	path, err = s.spool.put(body, limit)
-	if err != nil {
-		return "", bodyFailure(err)
-	}
-	return path, nil
-}
-
 // ProblemOf maps every error of this package, and of package executor, to a kind.
 func ProblemOf(err error) *Problem { return problemOf(err) }
 
@@ -111,6 +101,17 @@ func (l *Lease) Session() *executor.Session { return l.x.session }
 
 // Limits are those of the session.
 func (l *Lease) Limits() CurrentLimits { return l.server.describe(l.x).Limits }
+
+// Spool keeps a body as a file for the workspace, until it is removed. One that is
+// larger than the workspace is a Problem, and so is what the session's owner may
+// not have on its way at once.
+func (l *Lease) Spool(body io.Reader) (path string, remove func(), err error) {
+	path, remove, err = l.server.spool.put(l.x.owner, body, l.x.session.Config().WorkspaceBytes)
+	if err != nil {
+		return "", nil, bodyFailure(err)
+	}
+	return path, remove, nil
+}
 
 // Ended says whether the session was ended, by whomever.
 func (l *Lease) Ended() bool {

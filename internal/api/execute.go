@@ -50,7 +50,7 @@ func (e *execution) answer(ctx context.Context) (*huma.StreamResponse, error) {
 func (e *execution) execute(ctx context.Context, stdout, stderr func([]byte)) (executor.Result, error) {
 	ctx, cancel := e.context(ctx)
 	defer cancel()
-	files, remove, err := e.server.spool.inputs(e.body.InputFiles)
+	files, remove, err := e.server.spool.inputs(e.call.owner, e.body.InputFiles)
 	if err != nil {
 		return executor.Result{}, err
 	}

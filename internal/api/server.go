@@ -46,7 +46,7 @@ func New(s Settings) (*Server, error) {
 	if err := s.Check(); err != nil {
 		return nil, err
 	}
-	spool, err := newSpool(s.Spool)
+	spool, err := newSpool(s.Spool, s.SpoolBytes)
 	if err != nil {
 		return nil, err
 	}

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"math"
@@ -120,6 +121,10 @@ func (s *Server) limits(l Limits) (executor.Limits, error) {
 	mb := l.MemoryMB
 	if l.Memory != 0 {
 		mb = int(math.Ceil(float64(l.Memory) / (1 << 20)))
+	}
+	cfg := s.home.Config()
+	if most := max(cfg.WorkspaceBytes, int64(cmp.Or(mb, cfg.MaxMemoryMB))<<20); int64(l.WorkspaceSize) > most {
+		return executor.Limits{}, problem(KindInvalid, "workspace_size: at most %d bytes are allowed: those of the session's memory, or of the service's usual workspace", most)
 	}
 	if l.CPUs > float64(cpus()) {
 		return executor.Limits{}, problem(KindInvalid, "cpus: this machine has %d", cpus())

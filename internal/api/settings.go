@@ -1,6 +1,7 @@
 package api
 
 import (
+	"cmp"
 	"log/slog"
 	"time"
 
@@ -53,6 +54,9 @@ type Settings struct {
 	Connections int
 	// Spool is a directory for uploads on their way; "": the temporary one.
 	Spool string
+	// SpoolBytes is what they may take there together, of which one caller may
+	// have a quarter; 2 GiB, or 8 workspaces.
+	SpoolBytes int64
 }
 
 func (s Settings) withDefaults() Settings {
@@ -69,10 +73,16 @@ func (s Settings) withDefaults() Settings {
 	fallback(&s.MaxBody, 32<<20)
 	fallback(&s.KeepAlive, 15*time.Second)
 	fallback(&s.Connections, 1024)
+	fallback(&s.SpoolBytes, max(2<<30, 2*share*s.workspace()))
 	if s.Log == nil {
 		s.Log = slog.New(slog.DiscardHandler)
 	}
 	return s
+}
+
+// workspace is the size of one whose session names none.
+func (s Settings) workspace() int64 {
+	return cmp.Or(s.Executor.WorkspaceBytes, executor.DefaultWorkspaceBytes)
 }
 
 // Check says what New would object to.
@@ -84,6 +94,8 @@ func (s Settings) Check() error {
 		return bad("quota of memory", "it is above that of the whole service")
 	case memory > s.Quota.MemoryBytes:
 		return bad("memory", "one session would have more than the quota of one caller")
+	case s.SpoolBytes/share < s.workspace():
+		return bad("spool size", "a quarter of it, which one caller may have, is less than a workspace")
 	case s.Executor.Timeout > s.MaxTimeout:
 		return bad("timeout", "it is above the longest that may be asked for")
 	}

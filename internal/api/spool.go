@@ -8,21 +8,23 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"sync"
 	"syscall"
 )
 
 // spool holds files on their way into a workspace. A writer in the cell is
 // given a whole file of known size, however slowly it came.
 type spool struct {
-	dir  string
-	lock *os.File // held while the process lives
+	dir    string
+	lock   *os.File // held while the process lives
+	budget *budget
 }
 
 const spoolPrefix = "cellblock-spool-"
 
 // newSpool makes a directory that is this process's own, which close removes,
 // and removes those of processes that no longer live.
-func newSpool(parent string) (*spool, error) {
+func newSpool(parent string, bytes int64) (*spool, error) {
 	if parent == "" {
 		parent = os.TempDir()
 	}
@@ -35,7 +37,7 @@ func newSpool(parent string) (*spool, error) {
 		lock, err := lockSpool(dir)
 		if err == nil {
 			if _, err = os.Lstat(dir); err == nil {
-				return &spool{dir, lock}, nil
+				return &spool{dir, lock, newBudget(bytes)}, nil
 			}
 			lock.Close()
 		}
@@ -85,51 +87,67 @@ func sweepSpools(parent string) {
 	}
 }
 
-// put keeps at most limit bytes of r as a file; more is a Problem.
-func (s *spool) put(r io.Reader, limit int64) (path string, err error) {
+// put keeps at most limit bytes of r as a file, until it is removed; more is a
+// Problem, and so is what the owner, or all, may not have at once.
+func (s *spool) put(o *owner, r io.Reader, limit int64) (path string, remove func(), err error) {
+	account, err := s.budget.open(o)
+	if err != nil {
+		return "", nil, err
+	}
 	f, err := os.CreateTemp(s.dir, "")
 	if err != nil {
-		return "", err
+		account.close()
+		return "", nil, err
 	}
-	defer func() {
-		if cerr := f.Close(); err == nil {
-			err = cerr
-		}
-		if err != nil {
-			os.Remove(f.Name())
-		}
-	}()
-	n, err := io.Copy(f, io.LimitReader(r, limit+1))
+	remove = sync.OnceFunc(func() {
+		os.Remove(f.Name())
+		account.close()
+	})
+	n, err := io.Copy(accounted{f, account}, io.LimitReader(r, limit+1))
+	if cerr := f.Close(); err == nil {
+		err = cerr
+	}
+	if err == nil && n > limit {
+		err = problem(KindTooLarge, "the file is larger than its workspace (%d bytes)", limit)
+	}
 	if err != nil {
-		return "", err
+		remove()
+		return "", nil, err
 	}
-	if n > limit {
-		return "", problem(KindTooLarge, "the file is larger than its workspace (%d bytes)", limit)
-	}
-	return f.Name(), nil
+	return f.Name(), remove, nil
 }
 
 // inputs spools the files of one execution and returns them as a Request takes
 // them, with what removes them.
-func (s *spool) inputs(files []InputFile) (map[string]string, func(), error) {
+func (s *spool) inputs(o *owner, files []InputFile) (map[string]string, func(), error) {
 	if len(files) == 0 {
 		return nil, func() {}, nil
 	}
-	dir, err := os.MkdirTemp(s.dir, "")
+	account, err := s.budget.open(o)
 	if err != nil {
 		return nil, nil, err
 	}
-	remove := func() { os.RemoveAll(dir) }
+	dir, err := os.MkdirTemp(s.dir, "")
+	if err != nil {
+		account.close()
+		return nil, nil, err
+	}
+	remove := func() {
+		os.RemoveAll(dir)
+		account.close()
+	}
 	named := map[string]string{}
-	var errs []error
 	for i, f := range files {
 		path := filepath.Join(dir, strconv.Itoa(i))
-		errs = append(errs, os.WriteFile(path, f.Content, 0o600))
+		err := account.take(int64(len(f.Content)))
+		if err == nil {
+			err = os.WriteFile(path, f.Content, 0o600)
+		}
+		if err != nil {
+			remove()
+			return nil, nil, err
+		}
 		named[path] = f.Name
-	}
-	if err := errors.Join(errs...); err != nil {
-		remove()
-		return nil, nil, err
 	}
 	return named, remove, nil
 }

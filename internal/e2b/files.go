@@ -146,11 +146,11 @@ func (s *Server) writeFile(r *http.Request, b *sandbox, to string, body io.Reade
 	if err != nil {
 		return nil, err
 	}
-	spooled, err := s.service.Spool(body, b.lease.Limits().WorkspaceBytes)
+	spooled, remove, err := b.lease.Spool(body)
 	if err != nil {
 		return nil, err
 	}
-	defer os.Remove(spooled)
+	defer remove()
 	if err := b.lease.Session().PutFile(r.Context(), spooled, name); err != nil {
 		return nil, err
 	}

@@ -207,11 +207,11 @@ func (s *Server) move(ctx context.Context, b *sandbox, in *pathRequest) (any, er
 			return nil, err
 		}
 		defer f.Close()
-		spooled, err := s.service.Spool(f, b.lease.Limits().WorkspaceBytes)
+		spooled, remove, err := b.lease.Spool(f)
 		if err != nil {
 			return nil, err
 		}
-		defer os.Remove(spooled)
+		defer remove()
 		if err := session.PutFile(ctx, spooled, to); err != nil {
 			return nil, err
 		}

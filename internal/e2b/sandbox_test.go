@@ -1,10 +1,14 @@
 package e2b
 
 import (
+	"io"
 	"runtime"
+	"strconv"
+	"strings"
 	"testing"
 	"time"
 
+	"github.com/cellblock/cellblock/executor"
 	"github.com/cellblock/cellblock/internal/api"
 )
 
@@ -55,4 +59,33 @@ func TestLeaseEndsInAnyCase(t *testing.T) {
 	if !b.lease.Ended() {
 		t.Error("the session goes on")
 	}
+}
+
+// A file that is moved is on its way as well, beside what is uploaded.
+func TestMoveIsCounted(t *testing.T) {
+	c := serve(t, api.Settings{Executor: executor.Config{WorkspaceBytes: 1 << 20}, SpoolBytes: 4 << 20}, Settings{})
+	c.sandbox()
+	c.run(map[string]any{"code": "with open('0', 'wb') as f: f.truncate(700 << 10)"})
+	first := *c
+	c.sandbox()
+	body, slow := io.Pipe()
+	done := make(chan *reply, 1)
+	go func() { done <- c.ask("POST", "/files?path=x", body, "Content-Type", "application/octet-stream") }()
+	if _, err := io.WriteString(slow, strings.Repeat("x", 700<<10)); err != nil {
+		t.Fatal(err)
+	}
+	n, deadline := 0, time.Now().Add(30*time.Second)
+	move := func() *reply {
+		return first.ask("POST", "/filesystem.Filesystem/Move", map[string]any{"source": strconv.Itoa(n), "destination": strconv.Itoa(n + 1)})
+	}
+	for r := move(); r.status != 429; r = move() {
+		r.want(200, "entry") // before enough of the upload has come
+		n++
+		if time.Now().After(deadline) {
+			t.Fatal("nothing was refused")
+		}
+	}
+	slow.Close()
+	(<-done).want(200, "/home/user/x")
+	move().want(200, "entry")
 }

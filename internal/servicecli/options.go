@@ -33,7 +33,7 @@ type options struct {
 	quotaMemory, totalMemory     int64
 	sessions, starting, queue    int
 	startWait, idle, maxTimeout  time.Duration
-	maxBody                      int64
+	maxBody, spoolSize           int64
 	connections                  int
 	drain, keepAlive             time.Duration
 	logLevel, logFormat          string
@@ -71,6 +71,7 @@ func (o *options) keys() []key {
 		{"state_dir", stringValue{&o.state}, "`DIR` of prepared roots"},
 		{"runtime_dir", stringValue{&o.runtime}, "`DIR` of the records of living cells"},
 		{"spool", stringValue{&o.spool}, "`DIR` for uploads on their way (default: the system's for temporary files)"},
+		{"spool_size", sizeValue{&o.spoolSize}, "what they may take there together, `SIZE`; one caller may have a quarter of it (default 2G, or 8 workspaces)"},
 		{"cgroup_parent", stringValue{&o.cgroupParent}, "make cells' cgroups below `GROUP` (default: the service's own)"},
 		{"without", listValue{&o.without}, "do without a `LAYER` that this host lacks: cgroup, landlock, two-ids"},
 		{"env", envValue{&o.env}, "set an environment variable of all code, `NAME=VALUE`; may be repeated"},
@@ -120,7 +121,7 @@ func (o *options) settings(log *slog.Logger) (api.Settings, error) {
 		Version: version, Log: log, Hosts: o.hosts,
 		Quota:    api.Quota{Sessions: o.quotaSessions, MemoryBytes: o.quotaMemory, Executions: o.quotaExecs},
 		Sessions: o.sessions, MemoryBytes: o.totalMemory, Starting: o.starting, StartWait: o.startWait, Queue: o.queue,
-		Idle: o.idle, MaxTimeout: o.maxTimeout, MaxBody: o.maxBody, KeepAlive: o.keepAlive, Spool: o.spool, Connections: o.connections,
+		Idle: o.idle, MaxTimeout: o.maxTimeout, MaxBody: o.maxBody, KeepAlive: o.keepAlive, Spool: o.spool, SpoolBytes: o.spoolSize, Connections: o.connections,
 	}
 	if o.group != "" {
 		gid, err := groupID(o.group)
