@@ -157,6 +157,9 @@ func remove(ctx context.Context, dirs []string) error {
 			return errors.Join(busy, err)
 		}
 		for _, dir := range dirs {
+			lift(dir) // what has to die may need CPU that its group owes
+		}
+		for _, dir := range dirs {
 			if err := end(ctx, dir); err != nil && attempt > 0 {
 				return errors.Join(busy, err)
 			}

@@ -12,6 +12,10 @@ type Group struct {
 	life  sync.RWMutex
 	dying bool // below life
 
+	cpus  float64 // the limit of CPU; 0 without; fixed
+	quota sync.Mutex
+	lifts int // how many hold the limit of CPU lifted; below quota
+
 	figures figures
 	events  oomEvents
 }

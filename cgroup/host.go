@@ -177,7 +177,7 @@ func (h *Host) Paths(name, parent string, l Limits) ([]string, error) {
 }
 
 func (h *Host) create(name, parent string, l Limits) (_ *Group, err error) {
-	g := &Group{dirFD: -1}
+	g := &Group{dirFD: -1, cpus: l.CPUs}
 	defer func() {
 		if err != nil {
 			g.undo()

@@ -106,6 +106,7 @@ type run struct {
 	cause      error
 	lost       bool // the REPL is gone
 	swept      bool // all code of the cell was killed
+	lifted     bool // the cell's limit of CPU was, for an interrupt
 	lostBefore bool // it ended between executions; this one has a fresh one
 	died       bool // by itself, or by a signal that was not ours
 	exit       nsjail.Exit
@@ -255,6 +256,7 @@ func (x *run) watch(ctx context.Context) {
 			return
 		}
 		x.verdict, x.cause = v, cause
+		x.liftCPU()
 		x.s.proc.Signal(syscall.SIGINT)
 		kill.Reset(grace)
 		again.Reset(pause)
@@ -327,6 +329,25 @@ func (x *run) kill() {
 	}
 }
 
+// liftCPU gives the interrupt the CPU that the cell may owe, for the grace period.
+func (x *run) liftCPU() {
+	if g := x.s.cell.Group(); g != nil {
+		g.LiftCPU()
+		x.lifted = true
+	}
+}
+
+// holdCPU sets the limit again. A cell that would go on without it ends.
+func (x *run) holdCPU() {
+	if !x.lifted {
+		return
+	}
+	if err := x.s.cell.Group().HoldCPU(); err != nil {
+		x.lost = true
+		x.s.cell.Close()
+	}
+}
+
 // settle takes what is still to be had: the rest of the output, how a REPL
 // that is gone ended, the figures.
 func (x *run) settle() {
@@ -349,6 +370,7 @@ func (x *run) settle() {
 		// of the state of the code any more.
 		x.kill()
 	}
+	x.holdCPU()
 	switch {
 	case x.lost:
 		s.endREPL()

@@ -101,7 +101,7 @@ func (c *Cell) listen() {
 				c.mu.Lock()
 				c.broken = err
 				c.mu.Unlock()
-				c.process.Kill()
+				c.giveUp()
 			}
 			return
 		}
@@ -216,9 +216,18 @@ func (c *Cell) answer(ctx context.Context) (answer, error) {
 		return answer{}, c.Err()
 	case <-ctx.Done():
 		// The answer would come to the next question: the cell is of no more use.
-		c.process.Kill()
+		c.giveUp()
 		return answer{}, ctx.Err()
 	}
+}
+
+// giveUp kills the init of a cell that is of no more use, and which gets all the
+// CPU that it needs to end before its Close.
+func (c *Cell) giveUp() {
+	if c.group != nil {
+		c.group.LiftCPU()
+	}
+	c.process.Kill()
 }
 
 func (c *Cell) gone(err error) error {
@@ -266,6 +275,24 @@ func (c *Cell) Fault() error {
 // KillCode kills every process of the cell but its PID 1 and returns when
 // all are gone. The cell and its workspace live on.
 func (c *Cell) KillCode(ctx context.Context) error {
+	return c.hurried(func() error { return c.killCode(ctx) })
+}
+
+// hurried waits for processes of the cell with f, and sees to it that they get the
+// CPU for what f waits for.
+func (c *Cell) hurried(f func() error) error {
+	if c.group == nil {
+		return f()
+	}
+	done := c.group.Hurry()
+	err := f()
+	if held := done(); err == nil && held != nil {
+		return fmt.Errorf("cannot set the cell's limit of CPU again: %w", held)
+	}
+	return err
+}
+
+func (c *Cell) killCode(ctx context.Context) error {
 	c.mu.Lock()
 	first := c.killed == nil
 	if first {
@@ -385,13 +412,17 @@ func (c *Cell) end() error {
 	// The init is PID 1 of its namespace: with it the kernel ends all others.
 	var errs []error
 	if c.process != nil {
-		if err := c.process.Kill(); err != nil {
-			c.socket.Close() // the other way: the init ends with its lifeline
-			errs = append(errs, fmt.Errorf("cannot kill the cell: %w", err))
-		}
-		if _, err := c.process.Wait(); err != nil {
-			errs = append(errs, fmt.Errorf("cannot wait for the end of the cell: %w", err))
-		}
+		// All of it is dead then: whether its limit of CPU is set again is no matter.
+		_ = c.hurried(func() error {
+			if err := c.process.Kill(); err != nil {
+				c.socket.Close() // the other way: the init ends with its lifeline
+				errs = append(errs, fmt.Errorf("cannot kill the cell: %w", err))
+			}
+			if _, err := c.process.Wait(); err != nil {
+				errs = append(errs, fmt.Errorf("cannot wait for the end of the cell: %w", err))
+			}
+			return nil
+		})
 		c.process.Close()
 	}
 	c.spec.Trace.Mark("processes gone")

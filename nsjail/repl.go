@@ -207,12 +207,14 @@ func (p *Process) Kill(ctx context.Context) error {
 	if err := p.cell.post(binary.NativeEndian.AppendUint32([]byte("G"), uint32(p.inner))); err != nil {
 		return err
 	}
-	select {
-	case <-p.ended:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
+	return p.cell.hurried(func() error {
+		select {
+		case <-p.ended:
+			return nil
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	})
 }
 
 // Close closes the host's ends of its streams. It ends no process: that is

@@ -169,6 +169,49 @@ print(i[0] == -errno.ENOSYS, S('add_key', b'user', b'x', b'y', 1, -3), S('mq_ope
 	}},
 }
 
+// inDebt takes seconds of CPU in single calls: a task is throttled only where it
+// returns to user mode, and its group owes the time until then.
+const inDebt = `
+import _thread
+b = ctypes.create_string_buffer(1 << 20)
+v = (ctypes.c_void_p * 1200)(*[ctypes.addressof(b), 1 << 20] * 600)
+f = os.open('/dev/urandom', os.O_RDONLY)
+readv = _libc.readv
+def deep():
+    while True: readv(f, v, 600)
+for _ in range(3): _thread.start_new_thread(deep, ())
+deep()
+`
+
+// closeInDebt: the limit is as it was after the time-out, and a cell that owes CPU
+// ends at once.
+func closeInDebt(t *testing.T, s *stage, _ executor.Result) {
+	if got := s.quotas(t); !slices.Contains(got, 0.02) {
+		t.Errorf("after the time-out no group has a quota of 0.02, only %v", got)
+	}
+	s.renew(t)
+	done := make(chan error, 1)
+	go func() {
+		_, err := s.session.Execute(t.Context(), executor.Request{Code: inDebt, Timeout: time.Hour})
+		done <- err
+	}()
+	for { // some seconds of CPU are minutes of its share
+		u, err := s.session.Usage()
+		must(t, err)
+		if u.CPU >= 2*time.Second {
+			break
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+	began := time.Now()
+	must(t, s.session.Close())
+	if took := time.Since(began); took > testkit.Paced(2*time.Second) {
+		t.Errorf("closing took %s", took)
+	}
+	<-done
+	s.renew(t)
+}
+
 func TestOutputAndCPU(t *testing.T) { table(t, outputProbes) }
 
 var outputProbes = []probe{
@@ -190,6 +233,10 @@ for _ in range(4): os.wait()
 			t.Errorf("no group has a quota of 0.3, only %v", got)
 		}
 	}},
+	{
+		n: "66", name: "a debt of CPU holds up no end", slow: true, code: inDebt, verdict: executor.VerdictTimeout, anyLost: true, within: 6 * time.Second,
+		cfg: func(c *executor.Config) { c.CPUs = 0.02 }, req: timeout(time.Second), then: closeInDebt,
+	},
 	{n: "67", name: "a number too large", code: `10**10**9`, verdict: executor.VerdictTimeout, req: timeout(500 * time.Millisecond)},
 	{n: "67", name: "a catastrophic regex", code: `
 import re
