@@ -138,8 +138,8 @@ const frame = "print(pd.DataFrame({'a': [1, 2, 3]}).a.sum())"
 
 // churn makes and ends sessions on both cores for 30 s.
 func (b *bench) churn() ([]Figure, error) {
-	const workers, span = 3, 30 * time.Second
-	ex, err := newTemplate(6, science...)
+	const workers, span = 5, 30 * time.Second
+	ex, err := newTemplate(8, science...)
 	if err != nil {
 		return nil, err
 	}
