@@ -8,9 +8,10 @@ Two things shape the program. Start-up counts, so nothing is imported at the top
 imported by itself; the rest is loaded where it is first needed. And the code that runs here replaces
 builtins, streams, handlers and modules, so whatever is needed afterwards is kept in globals of our own.
 
-The program is one file in the cell. Here it is four, joined by program.go in this order: cellbase.py (what
+The program is one file in the cell. Here it is five, joined by program.go in this order: cellbase.py (what
 all need, the channel, the streams), celldescribe.py (source text, the namespace), cellreport.py
-(exceptions), cellrepl.py (an execution, and the loop). A second file, cellshow.py, is read when it is needed.
+(exceptions), celltemplate.py (what is forked), cellrepl.py (an execution, and the loop). A second file,
+cellshow.py, is read when it is needed.
 """
 import sys
 import posix

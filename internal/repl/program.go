@@ -14,6 +14,8 @@ var (
 	describe []byte
 	//go:embed cellreport.py
 	report []byte
+	//go:embed celltemplate.py
+	template []byte
 	//go:embed cellrepl.py
 	main []byte
 )
@@ -26,7 +28,7 @@ var ShowSource []byte
 
 // Source is the program that runs in the cell. It runs unchanged on CPython
 // 3.9 to 3.13 and is installed, compiled, at ProgramPath.
-var Source = bytes.Join([][]byte{base, describe, report, main}, []byte("\n\n"))
+var Source = bytes.Join([][]byte{base, describe, report, template, main}, []byte("\n\n"))
 
 // ProgramPath is where the root holds the compiled program.
 const ProgramPath = "/cellblock/repl.pyc"

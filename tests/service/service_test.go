@@ -22,6 +22,9 @@ import (
 	"github.com/cellblock/cellblock/internal/testkit"
 )
 
+// built is where build has put the program, "" when it has not.
+var built string
+
 var build = sync.OnceValues(func() (string, error) {
 	if path := os.Getenv("CELLBLOCK_BIN"); path != "" {
 		return filepath.Join(filepath.Dir(path), "cellblock-service"), nil
@@ -30,6 +33,7 @@ var build = sync.OnceValues(func() (string, error) {
 	if err != nil {
 		return "", err
 	}
+	built = dir
 	path := filepath.Join(dir, "cellblock-service")
 	cmd := exec.Command("go", "build", "-o", path, "github.com/cellblock/cellblock/cmd/cellblock-service")
 	if out, err := cmd.CombinedOutput(); err != nil {
@@ -37,6 +41,14 @@ var build = sync.OnceValues(func() (string, error) {
 	}
 	return path, nil
 })
+
+func TestMain(m *testing.M) {
+	status := m.Run()
+	if built != "" {
+		os.RemoveAll(built)
+	}
+	os.Exit(status)
+}
 
 // service is a service of the test's own, in a process of its own.
 type service struct {
