@@ -20,18 +20,24 @@ import (
 // On a hybrid machine the v2 tree has no controllers of use, but birth, kill,
 // events, CPU time and the handing down of a controller are the kernel's own.
 
+// lack skips the test, or fails it where everything is to be there.
+func lack(t testing.TB, what string) {
+	t.Helper()
+	testkit.Require(t, testkit.AnyOf(what, 0))
+}
+
 // unified is a host cut down to a fresh group of the machine's v2 tree.
 func unified(t testing.TB, controllers ...string) (*cgroup.Host, string) {
 	t.Helper()
 	testkit.Require(t, testkit.Root)
 	top := cgroup.UnifiedMount()
 	if top == "" {
-		t.Skip("no v2 tree is mounted")
+		lack(t, "a v2 tree")
 	}
 	testkit.Leaks(t)
 	dir := filepath.Join(top, uniqueName())
 	if err := os.Mkdir(dir, 0o755); err != nil {
-		t.Skipf("the v2 tree cannot be written to: %v", err)
+		lack(t, "a v2 tree that can be written to: "+err.Error())
 	}
 	t.Cleanup(func() {
 		if err := removeAll([]string{dir}); err != nil {
@@ -101,17 +107,17 @@ func handed(t *testing.T) string {
 	t.Helper()
 	text, err := os.ReadFile(cgroup.UnifiedMount() + "/cgroup.controllers")
 	if err != nil {
-		t.Skip(err)
+		lack(t, "a v2 tree that hands controllers down: "+err.Error())
 	}
 	for _, c := range strings.Fields(string(text)) {
 		if c == "hugetlb" || c == "misc" || c == "rdma" || c == "pids" {
 			on, err := os.ReadFile(cgroup.UnifiedMount() + "/cgroup.subtree_control")
 			if err != nil {
-				t.Skip(err)
+				lack(t, "a v2 tree that hands controllers down: "+err.Error())
 			}
 			if !strings.Contains(string(on), c) {
 				if err := os.WriteFile(cgroup.UnifiedMount()+"/cgroup.subtree_control", []byte("+"+c), 0); err != nil {
-					t.Skip(err)
+					lack(t, "a v2 tree that hands controllers down: "+err.Error())
 				}
 				t.Cleanup(func() {
 					os.WriteFile(cgroup.UnifiedMount()+"/cgroup.subtree_control", []byte("-"+c), 0)
@@ -120,7 +126,7 @@ func handed(t *testing.T) string {
 			return c
 		}
 	}
-	t.Skipf("none of the v2 tree's controllers %q can be tried", text)
+	lack(t, "a controller to try among the v2 tree's "+string(text))
 	return ""
 }
 
@@ -132,7 +138,7 @@ func TestV2Vacate(t *testing.T) {
 	}
 	testkit.Require(t, testkit.Root)
 	if cgroup.UnifiedMount() == "" {
-		t.Skip("no v2 tree is mounted")
+		lack(t, "a v2 tree")
 	}
 	for _, alone := range []bool{true, false} {
 		t.Run(fmt.Sprintf("alone=%v", alone), func(t *testing.T) {
