@@ -45,22 +45,40 @@ var requests = []string{"Execution", "StandaloneExecution", "NewSession", "Limit
 func polish(api huma.API) {
 	schemas := api.OpenAPI().Components.Schemas.Map()
 	for name, schema := range schemas {
-		if schema.AdditionalProperties == false && !slices.Contains(requests, name) {
-			schema.AdditionalProperties = nil
+		if slices.Contains(requests, name) {
+			continue
 		}
-	}
-	result := schemas["Result"].Properties
-	result["exception"] = &huma.Schema{AnyOf: []*huma.Schema{result["exception"], {Type: "null"}}}
-	problem := huma.SchemaFromType(api.OpenAPI().Components.Schemas, typeOf[Problem]())
-	for _, path := range api.OpenAPI().Paths {
-		for _, op := range []*huma.Operation{path.Get, path.Post, path.Put, path.Delete} {
-			if op != nil && op.Responses["default"] == nil {
-				op.Responses["default"] = &huma.Response{
-					Description: "A problem", Content: map[string]*huma.MediaType{"application/problem+json": {Schema: problem}},
-				}
+		schema.AdditionalProperties = nil
+		for _, property := range schema.Properties {
+			if property.Type == huma.TypeArray {
+				property.Nullable = false // an answer's list may be empty, and is no null
 			}
 		}
 	}
+	// A form of a result is a string, or with a JSON type any value.
+	schemas["Bundle"].Properties["data"].AdditionalProperties = true
+	result := schemas["Result"].Properties
+	result["exception"] = &huma.Schema{AnyOf: []*huma.Schema{result["exception"], {Type: "null"}}}
+	failure := &huma.Response{
+		Description: "A problem",
+		Headers: map[string]*huma.Param{"Retry-After": {
+			Description: "Seconds after which trying again makes sense; with 429 and 503.", Schema: &huma.Schema{Type: huma.TypeInteger},
+		}},
+		Content: map[string]*huma.MediaType{"application/problem+json": {Schema: refTo[Problem](api)}},
+	}
+	for _, path := range api.OpenAPI().Paths {
+		for _, op := range []*huma.Operation{path.Get, path.Post, path.Put, path.Delete} {
+			if op != nil {
+				op.Responses["default"] = failure
+			}
+		}
+	}
+}
+
+// refTo is the schema of a type by its name, which generated clients have a type
+// of the same name for.
+func refTo[T any](api huma.API) *huma.Schema {
+	return api.OpenAPI().Components.Schemas.Schema(typeOf[T](), true, "")
 }
 
 func addOpenAPI(api huma.API, mux *http.ServeMux) {

@@ -15,6 +15,12 @@ type FilePath struct {
 	Path string `path:"path" doc:"The file, relative to the workspace; its slashes may be percent-encoded."`
 }
 
+// FilePart is a file, or a part of it.
+type FilePart struct {
+	FilePath
+	Range string `header:"Range" doc:"A part of the file, such as bytes=0-1023, or bytes=-100: the last 100."`
+}
+
 const octets = "application/octet-stream"
 
 // addFile: GET, PUT and DELETE /v1/sessions/{id}/files/{path}.
@@ -28,7 +34,9 @@ func addFile(s *Server, api huma.API) {
 		}
 	}
 	huma.Register(api, operation("readFile", http.MethodGet, path, "Read a file of the workspace, or a range of it", content),
-		func(ctx context.Context, in *FilePath) (*huma.StreamResponse, error) { return s.readFile(ctx, in) })
+		func(ctx context.Context, in *FilePart) (*huma.StreamResponse, error) {
+			return s.readFile(ctx, &in.FilePath)
+		})
 	upload := func(op *huma.Operation) {
 		op.RequestBody = &huma.RequestBody{Required: true, Content: bytes}
 		op.DefaultStatus = http.StatusNoContent

@@ -128,15 +128,11 @@ func writeJSON(ctx huma.Context, status int, v any) {
 // executeResponses are those that OpenAPI names for an execution.
 func executeResponses(api huma.API) func(*huma.Operation) {
 	return func(op *huma.Operation) {
-		registry := api.OpenAPI().Components.Schemas
-		result, frame := huma.SchemaFromType(registry, typeOf[executor.Result]()), huma.SchemaFromType(registry, typeOf[Frame]())
-		// A form of a result is a string, or with a JSON type any value.
-		registry.Map()["Bundle"].Properties["data"].AdditionalProperties = true
 		op.Responses = map[string]*huma.Response{"200": {
 			Description: "What came of it. With Accept: application/x-ndjson, frames, one a line, as they come.",
 			Content: map[string]*huma.MediaType{
-				"application/json": {Schema: result},
-				ndjson.Type:        {Schema: frame},
+				"application/json": {Schema: refTo[executor.Result](api)},
+				ndjson.Type:        {Schema: refTo[Frame](api)},
 			},
 		}}
 	}

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"log/slog"
 	"net/http"
 	"net/url"
 	"runtime/debug"
@@ -235,10 +236,27 @@ func (s *Server) finish(c *call, a *answer, began time.Time, panicked any) {
 	}
 	s.settings.Log.Debug("request", "request", c.id, "owner", name, "method", c.r.Method, "path", c.r.URL.Path,
 		"status", a.status, "bytes", a.bytes, "seconds", took.Seconds())
-	if p := c.problem; p != nil && p.Status >= 500 && p.Kind != KindUnavailable {
-		s.settings.Log.Error("request failed", "request", c.id, "owner", name, "method", c.r.Method, "path", c.r.URL.Path,
-			"session", c.session, "kind", string(p.Kind), "error", fmt.Sprint(p.cause))
+	if c.problem != nil {
+		s.tellProblem(c, name)
 	}
+}
+
+// tellProblem has the log say why a call failed. What a caller did, or asked for
+// beside what there is, is no error of the service.
+func (s *Server) tellProblem(c *call, owner string) {
+	p, level := c.problem, slog.LevelInfo
+	switch p.Kind {
+	case KindInternal:
+		level = slog.LevelError
+	case KindUnsupported, KindTimedOut:
+		level = slog.LevelWarn
+	}
+	why := p.Detail
+	if p.cause != nil {
+		why = p.cause.Error()
+	}
+	s.settings.Log.Log(c.r.Context(), level, "request failed", "request", c.id, "owner", owner, "method", knownMethod(c.r.Method), "path", shorten(c.r.URL.Path),
+		"session", shorten(c.session), "status", p.Status, "kind", string(p.Kind), "error", why)
 }
 
 // knownMethod keeps what callers choose out of the labels.

@@ -7,12 +7,14 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"log/slog"
 	"mime/multipart"
 	"net"
 	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -413,4 +415,43 @@ func FuzzPaths(f *testing.F) {
 			}
 		}
 	})
+}
+
+// What a client did wrong is in the log with its reason, and as no error of the
+// service.
+func TestMistakesOfClientsInTheLog(t *testing.T) {
+	log := new(lines)
+	c := serve(t, api.Settings{Log: slog.New(slog.NewTextHandler(log, nil))}, Settings{})
+	c.ask("POST", "/sandboxes", map[string]any{"network": map[string]any{"allowOut": []string{"x"}}}).want(400, "no network")
+	c.ask("GET", "/sandboxes/none", nil).want(404, "")
+	c.ask("GET", "/sandboxes", nil, "X-API-Key", "wrong").want(401, "")
+	c.ask("POST", "/process.Process/Start", "{}").want(501, "")
+	c.ask("GET", "/health", nil, "E2b-Sandbox-Id", "none").want(502, "")
+	told := log.String()
+	for _, part := range []string{`status=400 kind=invalid error="a cell has no network`, "status=404", "status=401", "status=501", "status=502"} {
+		if !strings.Contains(told, part) {
+			t.Errorf("the log does not say %s", part)
+		}
+	}
+	if strings.Contains(told, "level=ERROR") || strings.Contains(told, "<nil>") || strings.Count(told, "\n") != 5 {
+		t.Errorf("five mistakes are told as\n%s", told)
+	}
+}
+
+// lines are what is logged, for who reads while it is.
+type lines struct {
+	mu  sync.Mutex
+	buf bytes.Buffer
+}
+
+func (l *lines) Write(b []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.buf.Write(b)
+}
+
+func (l *lines) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.buf.String()
 }
