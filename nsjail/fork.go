@@ -70,7 +70,6 @@ func (f *ForkPlan) encode() error {
 	for i, s := range f.steps {
 		before := len(p.insns)
 		p.step = uint32(i)
-		fmt.Fprintf(&p.text, "%2d %s\n", i, s.name)
 		s.emit(p)
 		counts[s.part] += len(p.insns) - before
 	}

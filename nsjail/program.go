@@ -16,7 +16,7 @@ type program struct {
 	insns []insn
 	data  []byte
 	slots int
-	text  strings.Builder // for people and for the golden file
+	text  *strings.Builder // for people, where it is not nil: see explain
 }
 
 // held is the result of an earlier call, a descriptor.
@@ -103,24 +103,18 @@ func (p *program) words(list ...uint64) ref {
 
 func (p *program) emit(what byte, nr int, tolerate syscall.Errno, keep bool, args []any) held {
 	in := insn{nr: uint16(nr), tolerate: uint16(tolerate), what: what, step: p.step}
-	var words []string
 	for i, a := range args {
 		switch v := a.(type) {
 		case int:
 			in.arg[i] = uint64(v)
-			words = append(words, fmt.Sprintf("%#x", v))
 		case uint64:
 			in.arg[i] = v
-			words = append(words, fmt.Sprintf("%#x", v))
 		case string:
 			in.kind[i], in.arg[i] = pointer, uint64(p.bytes(append([]byte(v), 0)))
-			words = append(words, fmt.Sprintf("%q", v))
 		case ref:
 			in.kind[i], in.arg[i] = pointer, uint64(v)
-			words = append(words, "data")
 		case held:
 			in.kind[i], in.arg[i] = inSlot, uint64(v)
-			words = append(words, fmt.Sprintf("s%d", v))
 		default:
 			panic(fmt.Sprintf("BUG(nsjail): argument of type %T", a))
 		}
@@ -130,25 +124,50 @@ func (p *program) emit(what byte, nr int, tolerate syscall.Errno, keep bool, arg
 		s = held(p.slots)
 		p.slots++
 		in.save = byte(s + 1)
-		fmt.Fprintf(&p.text, "    s%d = ", s)
-	} else {
-		p.text.WriteString("    ")
 	}
-	name := [...]string{"call", "receive", "send", "poke", "filter", "lock"}[what]
-	if what == doCall {
-		name = fmt.Sprintf("call %d", nr)
-	}
-	fmt.Fprintf(&p.text, "%s(%s)\n", name, strings.Join(words, ", "))
 	p.insns = append(p.insns, in)
+	if p.text != nil {
+		p.explain(in, args)
+	}
 	return s
 }
 
+// explain writes a call down for people. No cell needs it: it takes longer than all
+// the rest of a plan.
+func (p *program) explain(in insn, args []any) {
+	var words []string
+	for _, a := range args {
+		switch v := a.(type) {
+		case string:
+			words = append(words, fmt.Sprintf("%q", v))
+		case ref:
+			words = append(words, "data")
+		case held:
+			words = append(words, fmt.Sprintf("s%d", v))
+		default:
+			words = append(words, fmt.Sprintf("%#x", v))
+		}
+	}
+	p.text.WriteString("    ")
+	if in.save > 0 {
+		fmt.Fprintf(p.text, "s%d = ", in.save-1)
+	}
+	name := [...]string{"call", "receive", "send", "poke", "filter", "lock"}[in.what]
+	if in.what == doCall {
+		name = fmt.Sprintf("call %d", in.nr)
+	}
+	fmt.Fprintf(p.text, "%s(%s)\n", name, strings.Join(words, ", "))
+}
+
 // lower makes a program of the steps.
-func lower(steps []step) (*program, error) {
-	p := &program{}
+func lower(steps []step) (*program, error) { return lowerInto(&program{}, steps) }
+
+func lowerInto(p *program, steps []step) (*program, error) {
 	for i, s := range steps {
 		p.step = uint32(i)
-		fmt.Fprintf(&p.text, "%2d %s\n", i, s.name)
+		if p.text != nil {
+			fmt.Fprintf(p.text, "%2d %s\n", i, s.name)
+		}
 		s.emit(p)
 	}
 	if p.slots > maxSlots {

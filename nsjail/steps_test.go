@@ -20,7 +20,7 @@ func TestPlanGolden(t *testing.T) {
 		"rootless": {rootless: true, landlock: 4, lastCap: 40, code: initID},
 		"masked":   {procMasked: true, landlock: 1, lastCap: 40, code: codeID},
 	} {
-		p, err := lower(steps(s, l, func(string) int { return 99 }))
+		p, err := lowerInto(&program{text: &strings.Builder{}}, steps(s, l, func(string) int { return 99 }))
 		if err != nil {
 			t.Fatal(err)
 		}

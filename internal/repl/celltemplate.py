@@ -39,23 +39,38 @@ def nothing():
     pass
 
 
+# What modules have Python do after a fork, so as to forget threads that are not there any more and the
+# locks that they held. A template has no other thread (the host has looked) and holds no lock but the one
+# named here; to look for more would copy a hundred pages.
+NO_THREADS = {
+    ('threading', '_after_fork'): nothing,
+    ('logging', '_after_at_fork_child_reinit_locks'): lambda: _lock._at_fork_reinit(),  # the module's
+}
+
+
 def become_template():
     """Returns in the REPLs that are forked, as one that has just started."""
     global forks, executions, numpy_state, generators
     executions = 0
     numpy_state, generators = find_numpy_state(), find_generators()
+    if sys.version_info >= (3, 11):  # before, types would forget what they have learned
+        # For an attribute that is new to this cache an older name has to go: three pages, and one if none has.
+        getattr(sys, '_clear_type_cache', nothing)()
     gc = load('gc')
     gc.collect()
     gc.freeze()
     # In large pages a fork has less to copy, and the end of a REPL less to give back.
     for start, end in own_memory():
         native.collapse(start.to_bytes(8, sys.byteorder) + end.to_bytes(8, sys.byteorder))
-    # What threading has to do after a fork is to forget the threads that are not there any more. A
-    # template has none (the host has looked), and looking for them would copy a hundred pages.
-    hook = getattr(modules.get('threading'), '_after_fork', nothing)
-    kept, hook.__code__ = hook.__code__, nothing.__code__
+    kept = []
+    for (module, name), instead in NO_THREADS.items():
+        hook = getattr(modules.get(module), name, None)
+        if type(hook) is Function:
+            kept.append((hook, hook.__code__))
+            hook.__code__ = instead.__code__
     native.serve(forks)
-    hook.__code__ = kept
+    for hook, code in kept:
+        hook.__code__ = code
     forks = None
     reseed()
     greet()

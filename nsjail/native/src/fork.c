@@ -22,7 +22,8 @@
  *
  * A fork costs what its page tables take to copy, and to give back. So before
  * the imports Python's objects are gathered in one place, which then is put into
- * large pages, where the kernel has any: a third of a session with pandas.
+ * large pages, where the kernel has any: a third of a session with pandas. And
+ * what is free between those objects is taken, so that a REPL's own lie together.
  *
  * fds: 0-2 streams, 3 control, 4 the cell's init as a pidfd, then what the
  * plan names. They are the first slots.
@@ -54,6 +55,8 @@ object *PyLong_FromLong(long);
 char *PyBytes_AsString(object *);
 long PyBytes_Size(object *);
 struct arenas { void *ctx; void *(*alloc)(void *, size_t); void (*free)(void *, void *, size_t); };
+void *PyObject_Malloc(size_t);
+void *malloc(size_t);
 void PyObject_SetArenaAllocator(struct arenas *);
 void PyOS_BeforeFork(void);
 void PyOS_AfterFork_Child(void);
@@ -69,7 +72,8 @@ extern const unsigned __rseq_size __attribute__((weak));
 enum { PROT_NONE_ = 0, PROT_RW = 3, MAP_PRIVATE_ = 2, MAP_FIXED_ = 0x10, MAP_ANON = 0x20, MAP_NORESERVE_ = 0x4000, COLLAPSE = 25 };
 enum { LARGE = 2 << 20 };
 
-static char *next, *end; /* of what is reserved */
+static char *next, *end;    /* of what is reserved */
+static char *last, *behind; /* of what Python took last */
 
 static void *arena(void *ctx, size_t n) {
 	long p = -1;
@@ -79,7 +83,10 @@ static void *arena(void *ctx, size_t n) {
 		if (p == (long)next) next += n;
 	}
 	if (p < 0 && p > -4096) p = sys(__NR_mmap, 0, n, PROT_RW, MAP_PRIVATE_ | MAP_ANON, -1, 0);
-	return p < 0 && p > -4096 ? 0 : (void *)p;
+	if (p < 0 && p > -4096) return 0;
+	last = (char *)p;
+	behind = last + n;
+	return last;
 }
 
 static void give_back(void *ctx, void *p, size_t n) {
@@ -123,6 +130,21 @@ static object *fill(object *self, object *range) {
 		else if (n != -EINTR) for (;;) sys(__NR_exit_group, 126);
 	}
 	return PyLong_FromLong(0);
+}
+
+/* use_up takes, for good, what is free between the objects: a REPL that got a
+ * place there would copy a page for nearly every object, and others for Python's
+ * and malloc's lists of such places. After that Python goes on in a new arena,
+ * and malloc at the end of the heap. */
+static void use_up(void) {
+	enum { SMALL = 512, IN_BINS = 1032 }; /* Python's largest, the largest that malloc keeps by size */
+	char *top = (char *)sys(__NR_brk, 0), *p;
+	long most = 64L << 20; /* a few MB are usual */
+	last = behind = 0;
+	for (size_t n = SMALL; n >= 16; n -= 16)
+		while (most > 0 && (p = PyObject_Malloc(n)) && (p < last || p >= behind)) most -= (long)n;
+	for (size_t n = 64 << 10; n >= 24; n = n <= IN_BINS ? n - 16 : n / 2 > IN_BINS ? n / 2 : IN_BINS)
+		while (most > 0 && (p = malloc(n)) && p < top) most -= (long)n;
 }
 
 /* ---- the plan ---- */
@@ -211,6 +233,8 @@ static object *serve(object *self, object *plan) {
 	part[PARTS] = (struct insn *)(p + 16) + total;
 	data = (char *)part[PARTS];
 	size = (size_t)(p + length - data);
+	PyOS_BeforeFork(); /* once for all that follow: no Python runs here in between */
+	use_up();
 	end = next; /* what the REPLs take is theirs, and counts as such */
 	for (;;) {
 		int fds = receive_fds();
@@ -232,9 +256,6 @@ static object *serve(object *self, object *plan) {
 		if (sys(__NR_setns, home, CLONE_NEWPID) < 0) for (;;) sys(__NR_exit_group, 125);
 		for (int i = 0; i < fds; i++) sys(__NR_close, slot[i]);
 	}
-	/* What fork in Python does before and after: here both in the REPL, as
-	 * Python must not run in the template. */
-	PyOS_BeforeFork();
 	PyOS_AfterFork_Child();
 	return PyLong_FromLong(0);
 broken:
