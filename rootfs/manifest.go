@@ -78,7 +78,7 @@ func decodeManifest(data []byte) (*manifest, error) {
 		return nil, fmt.Errorf("manifest: %w", err)
 	}
 	if m.Format != formatVersion {
-		return nil, fmt.Errorf("manifest has format %d, and this program reads %d", m.Format, formatVersion)
+		return nil, fmt.Errorf("manifest has format %d, and this program reads %d: build the root again", m.Format, formatVersion)
 	}
 	return m, nil
 }

@@ -284,6 +284,9 @@ func (p *planner) finish() *Plan {
 			p.put(Entry{Path: "/" + name, Kind: Link, Target: "usr/" + name})
 		}
 	}
+	if p.entries["/home"] == nil {
+		p.put(Entry{Path: homeLink, Kind: Link, Target: "../workspace"})
+	}
 	for _, k := range slices.Sorted(maps.Keys(p.entries)) {
 		p.plan.Entries = append(p.plan.Entries, *p.entries[k])
 	}

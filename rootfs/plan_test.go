@@ -13,7 +13,7 @@ func TestPlanOfASystemPython(t *testing.T) {
 	p := plan(t, debianHost, debianPython, Spec{Support: map[string][]byte{"/cellblock/lock.so": []byte(lib("libz.so.1"))}})
 	want := []string{
 		"/cellblock/lock.so",
-		"/etc/group", "/etc/hosts", "/etc/localtime -> ../usr/share/zoneinfo/UTC", "/etc/nsswitch.conf", "/etc/passwd",
+		"/etc/group", "/etc/hosts", "/etc/localtime -> ../usr/share/zoneinfo/UTC", "/etc/nsswitch.conf", "/etc/passwd", "/home/user -> ../workspace",
 		"/lib -> usr/lib", "/lib64 -> usr/lib64",
 		"/usr/bin/python3.11",
 		"/usr/lib/python3.11/lib-dynload/_ssl.cpython.so",
@@ -39,6 +39,9 @@ func TestPlanOfASystemPython(t *testing.T) {
 		if e := p.entry(dir); e == nil || e.Kind != Dir {
 			t.Errorf("%s is no directory to mount on", dir)
 		}
+	}
+	if e := p.entry("/home/user"); e == nil || e.Kind != Link || e.Target != "../workspace" {
+		t.Errorf("/home/user is %+v", e)
 	}
 	if !slices.Contains(p.Witnesses, "/usr/bin/python3") || !slices.Contains(p.Witnesses, "/usr/lib/ssl3/libssl.so.3") {
 		t.Errorf("witnesses: %q", p.Witnesses)
@@ -191,6 +194,9 @@ func TestPlanSupportFilesWin(t *testing.T) {
 
 func TestPlanTrees(t *testing.T) {
 	h := debianHost.with(fakeHost{"/srv/data/a.txt": "a", "/srv/data/d/b.txt": "b"})
+	if e := plan(t, h, debianPython, Spec{Trees: []Tree{{Host: "/srv/data", Root: "/home/user/data"}}}).entry("/home/user"); e == nil || e.Kind != Dir {
+		t.Errorf("a tree below /home/user stands in %+v", e)
+	}
 	p := plan(t, h, debianPython, Spec{Trees: []Tree{{Host: "/srv/data", Root: "/inputs"}}})
 	want := []string{"/inputs/a.txt < /srv/data/a.txt", "/inputs/d/b.txt < /srv/data/d/b.txt"}
 	if diff := cmp.Diff(want, p.files("/inputs")); diff != "" {

@@ -19,7 +19,7 @@ import (
 
 // formatVersion is part of every key and manifest: raising it makes every
 // root be built anew.
-const formatVersion = 1
+const formatVersion = 2
 
 // A Spec names what a root must hold. The zero value means the host's
 // /usr/bin/python3 with its standard library.

@@ -11,6 +11,10 @@ import (
 // mountpoints are empty directories that a cell mounts over.
 var mountpoints = []string{"/dev", "/inputs", "/proc", "/tmp", "/workspace"}
 
+// homeLink is the workspace by the name that programs written for other sandboxes
+// have for it. It is in no mount of its own and leads to no other place.
+const homeLink = "/home/user"
+
 // etc is all of /etc that Python's own functions ask for.
 var etc = map[string]string{
 	"/etc/passwd":        "root:x:0:0:root:/nonexistent:/nonexistent\ncell:x:1:1:cell:/workspace:/nonexistent\nnobody:x:65534:65534:nobody:/nonexistent:/nonexistent\n",

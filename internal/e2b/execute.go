@@ -98,6 +98,7 @@ func tell(out *ndjson.Stream, number int, r *executor.Result, anew bool) {
 	}
 	out.Send(frame{"type": "number_of_executions", "execution_count": number})
 	if f := errorFrame(r); f != nil {
+		f["traceback"] = strings.TrimRight(f["traceback"].(string), "\n") + hint(r)
 		out.Send(f)
 	}
 }

@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"os/signal"
 	"slices"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -101,7 +103,7 @@ func (c *mcpCommand) serve() (err error) {
 	signal.Ignore(syscall.SIGPIPE) // a client that is gone ends standard input, too
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
 	defer stop()
-	var building stage
+	building := stage{planned: make(chan struct{})}
 	settings.Executor.Progress = building.update
 	ex, err := executor.New(settings.Executor)
 	if err != nil {
@@ -115,13 +117,9 @@ func (c *mcpCommand) serve() (err error) {
 	if st, err := c.app.In.Stat(); err == nil && st.Mode()&os.ModeCharDevice != 0 {
 		fmt.Fprintln(c.app.Err, "cellblock: this speaks MCP on standard input and output, and is for clients to start: see cellblock mcp install --help")
 	}
-	go func() {
-		// The first call need not wait for it, nor its client grow impatient.
-		if _, err := ex.Root(ctx); err != nil && ctx.Err() == nil && !errors.Is(err, executor.ErrClosed) {
-			log.Error("cannot prepare the root", "error", err)
-		}
-		building.last.Store(nil)
-	}()
+	if err := prepare(ctx, ex, &building, log); err != nil {
+		return err
+	}
 	server := mcp.New(mcp.Options{
 		Version: version, Log: log, Limits: mcp.LocalLimits(ex.Config(), o.maxTimeout),
 		Preparing: building.text,
@@ -131,15 +129,51 @@ func (c *mcpCommand) serve() (err error) {
 	return server.ServeStdio(ctx, c.app.In, os.Stdout)
 }
 
+// prepare has the root built in the background: the first call need not wait for
+// it, nor its client grow impatient. That it cannot be, for a package that the host
+// has not, say, is known before anything is copied, and fails the start.
+func prepare(ctx context.Context, ex *executor.Executor, building *stage, log *slog.Logger) error {
+	done := make(chan error, 1)
+	go func() {
+		_, err := ex.Root(ctx)
+		building.last.Store(nil)
+		done <- err
+	}()
+	select {
+	case err := <-done:
+		return err
+	case <-building.planned:
+	case <-time.After(planTime): // another process builds it
+	}
+	go func() {
+		if err := <-done; err != nil && ctx.Err() == nil && !errors.Is(err, executor.ErrClosed) {
+			log.Error("cannot prepare the root", "error", err)
+		}
+	}()
+	return nil
+}
+
+// planTime is how long a client waits at most for what says that a root can be.
+const planTime = 5 * time.Second
+
 // stage is how far the building of a root is.
-type stage struct{ last atomic.Pointer[stageUpdate] }
+type stage struct {
+	last    atomic.Pointer[stageUpdate]
+	plan    sync.Once
+	planned chan struct{} // closed when it is known what goes into it
+}
 
 type stageUpdate struct {
 	name string
 	at   time.Time
 }
 
-func (s *stage) update(name string, _, _ int64) { s.last.Store(&stageUpdate{name, time.Now()}) }
+func (s *stage) update(name string, done, total int64) {
+	s.last.Store(&stageUpdate{name, time.Now()})
+	if done == total {
+		s.plan.Do(func() { close(s.planned) })
+	}
+}
 
 // text is for people; "" when nothing is built. A build that failed tells no
 // end, only nothing more.

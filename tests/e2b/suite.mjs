@@ -245,6 +245,11 @@ test('write and read', async () => {
   assert.equal(await box.files.read('dir/note.txt'), 'grüße')
   assert.equal(await text(box, "open('dir/note.txt').read()"), "'grüße'")
 })
+test('code finds /home/user', async () => {
+  await box.files.write('/home/user/in.txt', 'in')
+  assert.equal(await text(box, "open('/home/user/out.txt', 'w').write(open('/home/user/in.txt').read() * 2)"), '4')
+  assert.equal(await box.files.read('/home/user/out.txt'), 'inin')
+})
 test('bytes, blobs and streams', async () => {
   const bytes = Uint8Array.from({ length: 300_000 }, (_, i) => i % 256)
   await box.files.write('raw', bytes.buffer)
@@ -338,6 +343,11 @@ test('an exception', async () => {
   const x = await box.runCode("def f():\n    raise ValueError('bad input')\nf()")
   assert.deepEqual([x.error.name, x.error.value], ['ValueError', 'bad input'])
   assert.match(x.error.traceback, /line 2, in f[^]*ValueError: bad input/)
+})
+test('what to do about it stands below the traceback', async () => {
+  const x = await box.runCode('import no_such_module')
+  assert.match(x.error.traceback, /ModuleNotFoundError: No module named 'no_such_module'\ncellblock: hint: [^\n]*files\.write/)
+  assert.match(x.error.value, /^No module named 'no_such_module'$/)
 })
 test('a syntax error', async () => assert.equal((await box.runCode('print(')).error.name, 'SyntaxError'))
 test('sys.exit', async () => {

@@ -10,10 +10,11 @@ func TestFilesInside(t *testing.T) { table(t, fileProbes) }
 
 var fileProbes = []probe{
 	{n: "14", name: "files of the host", code: `
-odd('ENOENT', {p: E(os.stat, p) for p in ('@CANARY@', '@CANARY@/secret', '/etc/shadow', '/root', '/home', '/var/run', '/run/cellblock',
+odd('ENOENT', {p: E(os.stat, p) for p in ('@CANARY@', '@CANARY@/secret', '/etc/shadow', '/root', '/home/root', '/home/user/.ssh', '/var/run', '/run/cellblock',
     '/run/docker.sock', '/var/lib/cellblock', '/work', '/sys', '/boot', '/bin/sh', '/usr/bin/gcc', '/usr/bin/apt')})
 print(E(os.stat, '/workspace/../..@CANARY@/secret'), os.path.samefile('/..', '/'))
-`, want: "ENOENT\nENOENT True"},
+print(os.listdir('/home'), os.path.samefile('/home/user', '/workspace'), E(os.stat, '/home/user/../..@CANARY@/secret'), E(os.unlink, '/home/user'), E(os.symlink, '/', '/home/x'))
+`, want: "ENOENT\nENOENT True\n['user'] True ENOENT EROFS EROFS"},
 	{n: "14", name: "no secret in the environment", code: `
 print(sorted(k for k in os.environ if k not in ('HOME USER PATH TMPDIR LANG TZ MPLBACKEND MPLCONFIGDIR OPENBLAS_NUM_THREADS OMP_NUM_THREADS MKL_NUM_THREADS OPENBLAS_CORETYPE OPENBLAS_L2_SIZE').split()))
 `, want: "[]"},
