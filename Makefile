@@ -15,7 +15,7 @@ CFLAGS_LOCK   := -shared -fPIC -O2 -nostartfiles -nostdlib -fno-stack-protector 
                  -Wl,-z,relro,-z,now,-z,noexecstack,-z,noseparate-code,--build-id=none -s
 CFLAGS_FORK   := $(CFLAGS_LOCK) -fvisibility=hidden $(if $(filter x86_64,$(shell uname -m)),-mno-red-zone)
 
-.PHONY: all build deb native deps deps-npm deps-test deps-bench demo test test-unit test-mutation test-faults test-races test-soak fuzz test-vm vm-shell deps-vm lint bench generate clean help install
+.PHONY: all build deb native deps deps-npm deps-test deps-bench demo test test-unit test-mutation test-faults test-races test-soak test-load fuzz test-vm vm-shell deps-vm lint bench generate clean help install
 
 all: build
 
@@ -114,6 +114,10 @@ test-races: ## links and directories are swapped under the host's file handling;
 
 test-soak: native ## cells are made and ended, half of them hostile; CYCLES=10000
 	CELLBLOCK_CYCLES=$(or $(CYCLES),10000) $(GO) test -count=1 -timeout 3h -v -run '^TestSoak$$' ./tests/soak
+
+test-load: native ## clients of a service, half of what they ask for hostile; LOAD_TIME=10m LOAD_SESSIONS=500 LOAD_CLIENTS=50
+	LOAD_TIME=$(or $(LOAD_TIME),10m) LOAD_SESSIONS=$(or $(LOAD_SESSIONS),500) LOAD_CLIENTS=$(or $(LOAD_CLIENTS),50) \
+	  $(GO) test -count=1 -timeout 3h -v -run '^TestLoad$$' ./tests/service
 
 fuzz: native ## each fuzz target for FUZZTIME=30s; FUZZWORKERS=1 ONLY=pattern
 	@FUZZTIME="$(FUZZTIME)" FUZZWORKERS="$(FUZZWORKERS)" ONLY="$(ONLY)" bash tests/fuzz.sh

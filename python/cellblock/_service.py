@@ -8,15 +8,19 @@ other end only this process has.
 from __future__ import annotations
 
 import atexit
+import fcntl
 import importlib.metadata
+import logging
 import os
 import re
 import shutil
 import socket
+import stat
 import subprocess
 import sys
 import tempfile
 import threading
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Dict, List, Optional, Tuple
@@ -27,6 +31,8 @@ from .errors import Unavailable
 # Building a root, at the very first start, takes longest.
 _START_TIMEOUT = 600.0
 _STOP_TIMEOUT = 15.0
+_SILENCE = 2.0  # of a start; then it says why it takes so long
+_PREFIX = "cellblock-own-"  # of the folder of a service, in the temporary directory
 # Of the caller's environment the service gets what says where things are.
 _ENVIRONMENT = {
     "PATH", "HOME", "USER", "LOGNAME", "TMPDIR", "LANG", "DBUS_SESSION_BUS_ADDRESS",
@@ -36,6 +42,8 @@ _ENVIRONMENT = {
 LIBRARIES = ["pandas as pd", "numpy as np", "matplotlib.pyplot as plt"]
 # Tools that install packages: a root carries none, and code has no use for them.
 _INSTALLERS = {"pip", "setuptools", "wheel", "pkg-resources", "distribute", "virtualenv"}
+
+logger = logging.getLogger("cellblock")
 
 
 @dataclass(frozen=True)
@@ -117,14 +125,26 @@ class _Service:
 
     def __init__(self, own: Own, libraries: List[str]) -> None:
         self.libraries = libraries
-        self.folder = tempfile.mkdtemp(prefix="cellblock-")
+        self._lock = -1
+        _sweep()
+        self.folder = tempfile.mkdtemp(prefix=_PREFIX)
         self.address = Address(socket=os.path.join(self.folder, "socket"))
         self._log = os.path.join(self.folder, "log")
         try:
+            self._lock = _hold(self.folder)
             self._start(own)
         except BaseException:
-            shutil.rmtree(self.folder, ignore_errors=True)
+            self._remove()
             raise
+
+    def _remove(self) -> None:
+        shutil.rmtree(self.folder, ignore_errors=True)
+        self._unlock()
+
+    def _unlock(self) -> None:
+        if self._lock >= 0:
+            os.close(self._lock)
+            self._lock = -1
 
     def _start(self, own: Own) -> None:
         command = [binary(own.binary), "serve", "--lifeline", "--socket", self.address.socket]
@@ -161,11 +181,17 @@ class _Service:
                     pass
 
         threading.Thread(target=tell_end, name="cellblock-service", daemon=True).start()
-        notice.settimeout(_START_TIMEOUT)
+        begun, told = time.monotonic(), False
         while True:
+            waited = time.monotonic() - begun
+            notice.settimeout(max(0.001, (_START_TIMEOUT if told else _SILENCE) - waited))
             try:
                 lines = notice.recv(4096).split(b"\n")
             except socket.timeout:
+                if not told:
+                    told = True
+                    _tell("preparing a sandbox with this Python's packages, once; later starts use it again")
+                    continue
                 said = self._said()
                 self.stop()
                 raise Unavailable(f"{' '.join(command[:2])} was not ready after {_START_TIMEOUT:g} s: {said}") from None
@@ -189,6 +215,7 @@ class _Service:
         assert self.process.stdin is not None
         self.process.stdin.close()
         self.process.returncode = 0
+        self._unlock()
 
     def stop(self) -> None:
         """End the service, and with it its cells."""
@@ -199,7 +226,53 @@ class _Service:
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
-        shutil.rmtree(self.folder, ignore_errors=True)
+        self._remove()
+
+
+def _tell(what: str) -> None:
+    """Say what takes so long: to who looks at the log, or sits at a terminal."""
+    if logger.isEnabledFor(logging.INFO):
+        logger.info(what)
+    elif sys.stderr is not None and sys.stderr.isatty():
+        print(f"cellblock: {what}", file=sys.stderr, flush=True)
+
+
+def _hold(folder: str) -> int:
+    """Lock a folder until this process ends, however that ends, for _sweep to see.
+    The file has its name only when it is locked."""
+    fd = os.open(os.path.join(folder, "locking"), os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX)
+        os.rename(os.path.join(folder, "locking"), os.path.join(folder, "lock"))
+    except BaseException:
+        os.close(fd)
+        raise
+    return fd
+
+
+def _sweep() -> None:
+    """Remove the folders that processes of this user left which were killed."""
+    try:
+        entries = list(os.scandir(tempfile.gettempdir()))
+    except OSError:
+        return
+    for entry in entries:
+        if not entry.name.startswith(_PREFIX):
+            continue
+        try:
+            status = entry.stat(follow_symlinks=False)
+            if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.geteuid():
+                continue
+            fd = os.open(os.path.join(entry.path, "lock"), os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
+        except OSError:
+            continue  # it is gone by now, or being made
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            shutil.rmtree(entry.path, ignore_errors=True)
+        except OSError:
+            pass  # its process lives
+        finally:
+            os.close(fd)
 
 
 def delegated_scope() -> List[str]:

@@ -70,6 +70,45 @@ class TestOwnService(ServiceTest):
         process.wait()
         self.gone(pid)
 
+    def test_what_a_killed_process_left_is_swept(self):
+        code = f"client = Client(python={BASE!r}, packages=[])\nclient.execute('1')\nprint(list(_service._running.values())[0].folder, flush=True)\nsys.stdin.read()\n"
+        killed, lives = self.start(code), self.start(code)
+        left, kept = killed.stdout.readline().strip(), lives.stdout.readline().strip()
+        killed.kill()
+        killed.wait()
+        foreign = [self.place / "cellblock-own-made", self.place / "cellblock-own-link", self.place / "cellblock-other"]
+        foreign[0].mkdir()  # as one looks that is not locked yet
+        foreign[1].symlink_to(left)
+        foreign[2].mkdir()
+        self.assertTrue(os.path.exists(left))
+        third = self.start(code)
+        third.stdout.readline()
+        self.assertEqual([os.path.exists(left), os.path.exists(kept)], [False, True])
+        self.assertEqual([p.exists() or p.is_symlink() for p in foreign], [True, True, True])
+        for process in lives, third:
+            process.stdin.close()
+            self.assertEqual(process.wait(30), 0)
+        self.assertFalse(os.path.exists(kept))
+
+    def test_a_long_start_says_so(self):
+        code = f"import logging\n_service._SILENCE = 0\n%sClient(python={BASE!r}, packages=[]).execute('1')\n"
+        line = "preparing a sandbox"
+        for to, before, wanted in ("file", "", 0), ("file", "logging.basicConfig(level=logging.INFO)\n", 1), ("terminal", "", 1):
+            theirs, ours = os.openpty() if to == "terminal" else os.pipe()
+            with open(theirs, "rb", buffering=0) as read:
+                done = subprocess.run(
+                    [sys.executable, "-c", "from cellblock import Client, _service\n" + code % before],
+                    env=self.environment(), cwd=self.place, stderr=ours,
+                )
+                os.close(ours)
+                said = b""
+                try:
+                    while chunk := read.read(4096):
+                        said += chunk
+                except OSError:  # what a terminal without another end says
+                    pass
+            self.assertEqual((done.returncode, said.count(line.encode())), (0, wanted), (to, said))
+
     def test_a_child_of_a_fork_does_not_keep_it(self):
         process = self.start(
             f"client = Client(python={BASE!r}, packages=[])\n"
