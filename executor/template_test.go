@@ -209,12 +209,16 @@ print(random.random(), uuid.uuid1(), uuid.uuid4(), uuid.getnode(), os.path.basen
 	}
 }
 
-// TestThreadsAfterFork: a forked REPL was spared threading's own work after a fork;
-// threads, and forks of the code's own, are as ever.
+// TestThreadsAfterFork: a forked REPL was spared what threading, logging and random do
+// after a fork; threads, their locks, and forks of the code's own are as ever.
 func TestThreadsAfterFork(t *testing.T) {
-	ex := newExecutor(t, executor.Config{Template: true, Preload: []string{"threading", "os"}})
+	ex := newExecutor(t, executor.Config{Template: true, Preload: []string{"threading", "os", "logging", "random"}})
 	const code = `
-import threading, os
+import threading, os, logging, random
+other = threading.Thread(target=logging.getLogger, args=('waits for the lock of logging',), daemon=True)
+other.start(); other.join(10)
+assert not other.is_alive()
+os.register_at_fork(after_in_child=lambda: seen.append('hook'))
 seen = []
 t = threading.Thread(target=lambda: seen.append(threading.current_thread() is t))
 t.start(); t.join()
@@ -222,11 +226,13 @@ assert threading.main_thread() is threading.current_thread() and threading.activ
 lock = threading.Lock()
 holder = threading.Thread(target=lambda: (lock.acquire(), lock.acquire()), daemon=True)  # never ends
 holder.start()
-pid = os.fork()
-if pid == 0:
-    os._exit(len(threading.enumerate()))
-print(seen, os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), threading._after_fork.__code__.co_name)`
-	if got := perform(t, session(t, ex), executor.Request{Code: code}).Output; got != "[True] 1 _after_fork\n" {
+state = random.getstate()
+for _ in range(2):
+    pid = os.fork()
+    if pid == 0:
+        os._exit(len(threading.enumerate()) + 10 * (random.getstate() != state) + 100 * seen.count('hook'))
+    print(seen, os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))`
+	if got := perform(t, session(t, ex), executor.Request{Code: code}).Output; got != "[True] 111\n[True] 111\n" {
 		t.Errorf("%q", got)
 	}
 }

@@ -6,12 +6,14 @@ sources = {}  # every name -> source that linecache is to know
 
 def lines_of(source):
     try:
-        text = source.decode('utf-8-sig')
+        text = (source[3:] if source[:3] == b'\xef\xbb\xbf' else source).decode()
     except UnicodeDecodeError:
         text = source.decode('latin-1')
     if text and text[-1] != '\n':
         text += '\n'
-    return _io.StringIO(text, None).readlines()
+    if '\r' in text:
+        return _io.StringIO(text, None).readlines()
+    return [line + '\n' for line in text.split('\n')[:-1]]
 
 
 def publish(linecache, names):

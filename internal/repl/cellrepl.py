@@ -130,7 +130,7 @@ def end_results(error):
     """Shows the figures that are open, and returns the error that the execution ends with."""
     if not in_child and 'matplotlib.pyplot' in modules and not isinstance(error, (KeyboardInterrupt, MemoryError)):
         try:
-            if show_loaded or modules['matplotlib._pylab_helpers'].Gcf.get_all_fig_managers():
+            if getattr(modules['matplotlib._pylab_helpers'].Gcf, 'figs', True) or show_loaded and figures_shown:
                 load_show()
                 show_figures()
         except KeyboardInterrupt as e:
@@ -464,7 +464,7 @@ sys.meta_path.insert(0, finder)
 for i in ('exit', 'quit', 'help', 'copyright', 'credits', 'license'):
     setattr(builtins, i, Lazy(i))
 builtins.display = display
-posix.register_at_fork(after_in_child=after_fork)
+posix.register_at_fork(before=before_fork, after_in_child=after_fork)
 stdin, stdout, stderr = sys.stdin, sys.stdout, sys.stderr
 stdin_kind = 'empty'
 stdout.reconfigure(line_buffering=True)
