@@ -46,7 +46,7 @@ func (s *Server) ServeDoor(l net.Listener, d Door) error {
 	s.doors.mu.Lock()
 	s.doors.http = append(s.doors.http, h)
 	s.doors.mu.Unlock()
-	return s.serve(h, l)
+	return s.serve(h, s.limit(l))
 }
 
 func (s *Server) servers() []*http.Server {

@@ -19,6 +19,7 @@ import (
 // What a client may take for its part.
 const (
 	headerTime  = 10 * time.Second
+	idleTime    = 2 * time.Minute  // between two requests
 	bodyTime    = 30 * time.Second // and as long as slowestRate gives for its size
 	slowestRate = 64 << 10         // bytes a second
 	writeTime   = 30 * time.Second // for one piece of an answer

@@ -48,3 +48,6 @@ func (c *counted) Close() error {
 	c.give()
 	return err
 }
+
+// NetConn is the connection itself.
+func (c *counted) NetConn() net.Conn { return c.Conn }

@@ -2,7 +2,6 @@ package api
 
 import (
 	"context"
-	"crypto/tls"
 	"net"
 	"net/http"
 	"os"
@@ -24,11 +23,12 @@ type peerKey struct{}
 
 // withPeer asks the kernel, once for each connection.
 func withPeer(ctx context.Context, c net.Conn) context.Context {
-	if t, ok := c.(*tls.Conn); ok {
-		c = t.NetConn()
-	}
-	if l, ok := c.(*counted); ok {
-		c = l.Conn
+	for {
+		outer, ok := c.(interface{ NetConn() net.Conn }) // a *tls.Conn, a *counted
+		if !ok {
+			break
+		}
+		c = outer.NetConn()
 	}
 	socket, ok := c.(*net.UnixConn)
 	if !ok {

@@ -16,6 +16,7 @@ import (
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
 
 	"github.com/cellblock/cellblock/executor"
+	"github.com/cellblock/cellblock/internal/lane"
 )
 
 // Server is the service. It is safe for concurrent use, and cannot be used
@@ -30,6 +31,7 @@ type Server struct {
 	mcp      *mcpServers
 	api      huma.API
 	http     *http.Server
+	lanes    *lane.Lanes   // what the Unix socket's short requests take
 	large    chan struct{} // holds a token for each large body that is read
 	doors    doors         // other protocols
 	ready    atomic.Bool
@@ -61,6 +63,10 @@ func New(s Settings) (*Server, error) {
 	mux := http.NewServeMux()
 	x.api = routes(x, mux)
 	x.http = x.newHTTP(x.guard(mux))
+	x.lanes = lane.New(lane.Config{
+		Handler: x.http.Handler, Context: withPeer, Short: isShort,
+		FirstTime: headerTime, IdleTime: idleTime, WriteTime: writeTime, Log: s.Log,
+	})
 	ctx, cancel := context.WithCancel(context.Background())
 	x.expiry = cancel
 	x.idle.Go(func() { x.expireIdle(ctx) })
@@ -72,7 +78,7 @@ func (s *Server) newHTTP(h http.Handler) *http.Server {
 	return &http.Server{
 		Handler:           h,
 		ReadHeaderTimeout: headerTime,
-		IdleTimeout:       2 * time.Minute,
+		IdleTimeout:       idleTime,
 		MaxHeaderBytes:    32 << 10,
 		ConnContext:       withPeer,
 		ErrorLog:          log.New(logWriter{s.settings.Log}, "", 0),
@@ -113,11 +119,15 @@ func (s *Server) Renew(ctx context.Context) error { return s.home.Renew(ctx, nil
 
 // Serve answers on a listener until Shutdown.
 func (s *Server) Serve(l net.Listener) error {
-	return s.serve(s.http, l)
+	return s.serve(s.http, s.lanes.Listen(s.limit(l)))
+}
+
+func (s *Server) limit(l net.Listener) net.Listener {
+	return limitConnections(l, s.settings.Connections)
 }
 
 func (s *Server) serve(h *http.Server, l net.Listener) error {
-	err := h.Serve(limitConnections(l, s.settings.Connections))
+	err := h.Serve(l)
 	if errors.Is(err, http.ErrServerClosed) {
 		return nil
 	}
@@ -140,6 +150,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	for i, h := range all {
 		serving.Go(func() { errs[i] = ignoreDeadline(h.Shutdown(ctx)) })
 	}
+	serving.Go(func() { s.lanes.Shutdown(ctx) }) // it fails by its deadline only
 	serving.Wait()
 	s.end(errDraining())
 	for _, x := range s.keeper.drain() {
@@ -150,6 +161,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	for _, h := range all {
 		h.Close()
 	}
+	s.lanes.Close()
 	s.spool.close()
 	return errors.Join(errs...)
 }

@@ -55,16 +55,10 @@ func RecvWithin(fd int, b []byte, patience time.Duration) (int, error) {
 		case ready == 0:
 			return 0, os.ErrDeadlineExceeded
 		}
-		n, _, errno := syscall.RawSyscall6(syscall.SYS_RECVFROM, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(b))), uintptr(len(b)), syscall.MSG_DONTWAIT, 0, 0)
-		switch {
-		case errno == syscall.EINTR || errno == syscall.EAGAIN:
-			continue
-		case errno != 0:
-			return 0, os.NewSyscallError("recvfrom", errno)
-		case n == 0 && len(b) > 0:
-			return 0, io.EOF
+		n, again, err := recvNow(fd, b, 0)
+		if !again {
+			return n, err
 		}
-		return int(n), nil
 	}
 }
 
@@ -81,5 +75,36 @@ func SendNow(fd int, b []byte) (int, error) {
 		default:
 			return 0, os.NewSyscallError("sendto", errno)
 		}
+	}
+}
+
+// RecvNow receives what has arrived at a stream socket; again says that it is
+// nothing. At the end the error is io.EOF.
+func RecvNow(fd int, b []byte) (n int, again bool, err error) {
+	return recvNow(fd, b, 0)
+}
+
+// PeerGone says whether the other end of a stream socket is gone. While nothing has
+// arrived that is not known; what has arrived and was not received hides it.
+func PeerGone(fd int) (gone, known bool) {
+	var b [1]byte
+	_, again, err := recvNow(fd, b[:], syscall.MSG_PEEK)
+	return err != nil, !again
+}
+
+func recvNow(fd int, b []byte, flags uintptr) (n int, again bool, err error) {
+	for {
+		n, _, errno := syscall.RawSyscall6(syscall.SYS_RECVFROM, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(b))), uintptr(len(b)), syscall.MSG_DONTWAIT|flags, 0, 0)
+		switch {
+		case errno == syscall.EINTR:
+			continue
+		case errno == syscall.EAGAIN:
+			return 0, true, nil
+		case errno != 0:
+			return 0, false, os.NewSyscallError("recvfrom", errno)
+		case n == 0 && len(b) > 0:
+			return 0, false, io.EOF
+		}
+		return int(n), false, nil
 	}
 }
