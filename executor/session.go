@@ -113,41 +113,6 @@ func (s *Session) take(ctx context.Context) error {
 
 func (s *Session) give() { s.turn <- struct{}{} }
 
-// ready makes sure that the session has a cell with a checked REPL in it.
-// lost says that it had one that has ended since the last execution.
-func (s *Session) ready(ctx context.Context, dirs []Dir) (lost bool, err error) {
-	if s.cell != nil && isClosed(s.cell.Ended()) {
-		lost = s.conn != nil && !s.spent
-		s.endCell()
-	}
-	if s.conn != nil && (s.spent || isClosed(s.proc.Ended())) {
-		lost = !s.spent
-		s.endREPL()
-	}
-	if s.cell == nil {
-		if err := s.startCell(ctx, dirs); err != nil {
-			s.endCell()
-			return lost, err
-		}
-	}
-	if s.conn == nil {
-		if err := s.startREPL(ctx); err != nil {
-			s.discard(err)
-			return lost, err
-		}
-	}
-	return lost, nil
-}
-
-func isClosed(c <-chan struct{}) bool {
-	select {
-	case <-c:
-		return true
-	default:
-		return false
-	}
-}
-
 func (s *Session) startCell(ctx context.Context, dirs []Dir) (err error) {
 	if s.of != nil {
 		return s.borrow(ctx)

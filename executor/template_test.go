@@ -3,6 +3,10 @@ package executor_test
 import (
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -141,6 +145,63 @@ func TestTemplateDies(t *testing.T) {
 	if took := time.Since(began); took > testkit.Paced(10*time.Second) {
 		t.Errorf("ending took %s", took)
 	}
+}
+
+// A cell that dies while a REPL is forked into it is replaced as one that has died
+// before: at each moment of that, the execution is answered.
+func TestCellDiesUnderAFork(t *testing.T) {
+	testkit.Require(t, testkit.Root, testkit.MemoryController)
+	testkit.Leaks(t)
+	ex := newExecutor(t, executor.Config{Template: true, Pool: executor.PoolOptions{Size: 2}})
+	s := session(t, ex)
+	for i := range 60 {
+		perform(t, s, executor.Request{Code: "x = 1"})
+		first := firstOf(t, s.REPLPID())
+		perform(t, s, executor.Request{Code: "import os; os._exit(7)"})
+		killed := make(chan error)
+		time.AfterFunc(time.Duration(i)*50*time.Microsecond, func() { killed <- syscall.Kill(first, syscall.SIGKILL) })
+		r, err := s.Execute(t.Context(), executor.Request{Code: "print('x' in globals())"})
+		if err != nil || r.Output != "False\n" && !r.Session.Lost {
+			t.Errorf("killed after %d µs: %v, %q, %s", 50*i, err, r.Output, errorText(r))
+		}
+		if err := <-killed; err != nil {
+			t.Fatal(err)
+		}
+		for is := true; is; time.Sleep(time.Millisecond) { // until it is reaped, which the session is not told
+			_, err := os.Stat(fmt.Sprintf("/proc/%d", first))
+			is = err == nil
+		}
+	}
+}
+
+// firstOf is PID 1, on the host, of the cell that a process is in.
+func firstOf(t *testing.T, pid int) int {
+	t.Helper()
+	ns, err := os.Readlink(fmt.Sprintf("/proc/%d/ns/pid", pid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	all, err := filepath.Glob("/proc/[0-9]*/status")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, file := range all {
+		dir := filepath.Dir(file)
+		status, err := os.ReadFile(file)
+		if err != nil || !regexp.MustCompile(`\nNSpid:.*\t1\n`).Match(status) {
+			continue
+		}
+		if of, err := os.Readlink(dir + "/ns/pid"); err != nil || of != ns {
+			continue
+		}
+		n, err := strconv.Atoi(filepath.Base(dir))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}
+	t.Fatalf("no process is the first of the cell of %d", pid)
+	return 0
 }
 
 func TestForkedWithLimitsOfItsOwn(t *testing.T) {

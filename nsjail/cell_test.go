@@ -105,7 +105,7 @@ func TestCellStandsAsPlanned(t *testing.T) {
 		{"(os.getuid(), os.geteuid(), os.getgid())", "(1, 1, 1)"},
 		{"os.getcwd()", "'/workspace'"},
 		{"os.uname().nodename", "'cell'"},
-		{"[d for d in ('bin', 'home', 'root', 'sys', 'var', 'mnt') if os.path.exists('/' + d)]", "[]"},
+		{"[d for d in ('bin', 'home/root', 'root', 'sys', 'var', 'mnt') if os.path.exists('/' + d)]", "[]"},
 		{"open('/proc/1/comm').read()", "'cell-init\\n'"},
 		{"[n for n in sorted(os.listdir('/proc')) if not n.isdigit()]", "['self', 'thread-self']"},
 		{"sorted(os.listdir('/dev'))", "['fd', 'full', 'null', 'random', 'shm', 'stderr', 'stdin', 'stdout', 'urandom', 'zero']"},

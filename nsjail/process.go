@@ -1,6 +1,7 @@
 package nsjail
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"sync"
@@ -41,7 +42,11 @@ func (p *process) Kill() error {
 	if p.pidfd == nil {
 		return nil
 	}
-	return again(func() error { return sys.PidfdSignal(int(p.pidfd.Fd()), syscall.SIGKILL) })
+	err := again(func() error { return sys.PidfdSignal(int(p.pidfd.Fd()), syscall.SIGKILL) })
+	if errors.Is(err, syscall.ESRCH) {
+		return nil // it has ended, and was reaped where it is nested
+	}
+	return err
 }
 
 // Close gives the descriptor back, after Wait.

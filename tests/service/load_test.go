@@ -73,7 +73,7 @@ func TestLoad(t *testing.T) {
 		t.Logf("%6d × %s", l.statuses[what], what)
 	}
 	t.Logf("%d sessions were made; variables were lost %d times; %d executions met a session that was full: %v", l.made.Load(), l.lost, sum(l.unclear), l.unclear)
-	t.Logf("the service's memory: %d MB when it was warm, %d MB at the end, %d MB at most", before>>20, after>>20, w.most>>20)
+	t.Logf("the service's memory: %d MB when it was warm, %d MB at the end, %d MB at most, %d MB without sessions", before>>20, after>>20, w.most>>20, s.memory()>>20)
 	if l.answered < sessions/2 {
 		t.Errorf("only %d requests had what they asked for", l.answered)
 	}

@@ -1,0 +1,68 @@
+package executor
+
+import (
+	"context"
+	"time"
+)
+
+// dyingTime is how long after a failure in it a dying cell may take to be known as
+// one that has ended.
+const dyingTime = 500 * time.Millisecond
+
+// ready makes sure that the session has a cell with a checked REPL in it.
+// lost says that it had one that has ended since the last execution.
+func (s *Session) ready(ctx context.Context, dirs []Dir) (lost bool, err error) {
+	if s.cell != nil && isClosed(s.cell.Ended()) {
+		lost = s.conn != nil && !s.spent
+		s.endCell()
+	}
+	if s.conn != nil && (s.spent || isClosed(s.proc.Ended())) {
+		lost = !s.spent
+		s.endREPL()
+	}
+	for again := false; ; again = true {
+		if s.cell == nil {
+			if err := s.startCell(ctx, dirs); err != nil {
+				s.endCell()
+				return lost, err
+			}
+		}
+		if s.conn != nil {
+			return lost, nil
+		}
+		if err := s.startREPL(ctx); err != nil {
+			if !again && s.cellDies(ctx) {
+				s.endCell() // as if it had died before
+				continue
+			}
+			s.discard(err)
+			return lost, err
+		}
+	}
+}
+
+// cellDies says whether the cell in which no REPL could be started has ended: a
+// dying one gives all kinds of errors before that is told.
+func (s *Session) cellDies(ctx context.Context) bool {
+	wait := time.NewTimer(dyingTime)
+	defer wait.Stop()
+	select {
+	case <-s.cell.Ended():
+	case <-ctx.Done():
+		return false
+	case <-wait.C:
+		return false
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return !s.closed
+}
+
+func isClosed(c <-chan struct{}) bool {
+	select {
+	case <-c:
+		return true
+	default:
+		return false
+	}
+}
