@@ -52,7 +52,7 @@ $(NPM_DIR)/node_modules/.package-lock.json: $(NPM_DIR)/package.json $(NPM_DIR)/p
 	@touch $@
 
 deps-test: deps-demo deps-npm
-	$(call need,libseccomp-dev pkg-config libpython3.11-testsuite python3-pytest python3-hypothesis bubblewrap mypy)
+	$(call need,libseccomp-dev pkg-config libpython3.11-testsuite python3-venv python3-pip python3-pytest python3-hypothesis bubblewrap mypy)
 
 # ---- build ----
 

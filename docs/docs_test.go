@@ -139,20 +139,6 @@ func TestGoCodeIsOfExamples(t *testing.T) {
 	}
 }
 
-// What ci.md tells to type is what a script runs.
-func TestCommandsOfCIAreRun(t *testing.T) {
-	script := read(t, "../tests/script/testdata/ci.txtar")
-	blocks := regexp.MustCompile("(?s)```sh\n(.*?)```").FindAllStringSubmatch(read(t, "ci.md"), -1)
-	if len(blocks) < 2 {
-		t.Fatalf("only %d commands were found", len(blocks))
-	}
-	for _, m := range blocks {
-		if !strings.Contains(script, "\nexits 0 "+m[1]) {
-			t.Errorf("no script runs\n%s", m[1])
-		}
-	}
-}
-
 // squeeze makes indentation and empty lines not matter.
 func squeeze(code string) string {
 	var b strings.Builder
