@@ -30,6 +30,15 @@ func (l Limits) apply(c Config) Config {
 	return c
 }
 
+// SessionLimits are those of sessions that have none of their own.
+func (c Config) SessionLimits() Limits {
+	c = c.withDefaults()
+	return Limits{
+		Timeout: c.Timeout, CPUTime: c.CPUTime, MaxMemoryMB: c.MaxMemoryMB, CPUs: c.CPUs, PIDs: c.PIDs,
+		WorkspaceBytes: c.WorkspaceBytes, WorkspaceFiles: c.WorkspaceFiles, MaxOutput: c.MaxOutput,
+	}
+}
+
 func override[T comparable](field *T, value T) {
 	var zero T
 	if value != zero {

@@ -2,6 +2,7 @@ package executor
 
 import (
 	"io"
+	"os"
 	"time"
 )
 
@@ -25,6 +26,8 @@ type Request struct {
 	StageName string
 	// InputFiles maps paths on the host to names in the workspace.
 	InputFiles map[string]string
+	// Given are files that somebody has opened, on their way into the workspace.
+	Given []Given
 	// Dirs are directories of the host that the cell gets.
 	Dirs []Dir
 	// FreshNamespace starts the session's REPL with a clean namespace.
@@ -62,6 +65,14 @@ type Request struct {
 	// Collect, when set, is a directory on the host that gets the files that
 	// the execution created or changed.
 	Collect string
+}
+
+// Given is an open file whose content the workspace gets as Name before the code
+// runs. Only its descriptor is used, so that it may be another process's, with no
+// more rights than that has. It stays the caller's.
+type Given struct {
+	File *os.File
+	Name string
 }
 
 // Dir is a directory of the host that a cell gets: copied into the workspace,

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
 	"syscall"
 	"time"
 
@@ -75,6 +76,10 @@ func (s *Session) PutFile(ctx context.Context, host, name string) error {
 	if err != nil {
 		return invalidPath(name, err)
 	}
+	return s.put(ctx, name, up)
+}
+
+func (s *Session) put(ctx context.Context, name string, up workspace.Upload) error {
 	_, mirror, cell, err := s.insideStarted(ctx)
 	if err != nil {
 		return err
@@ -82,6 +87,25 @@ func (s *Session) PutFile(ctx context.Context, host, name string) error {
 	ctx, cancel := context.WithTimeout(ctx, pushTime)
 	defer cancel()
 	return writeFailure(name, mirror.Put(ctx, cell, up))
+}
+
+// PutGiven is PutFile of a file that is open, and is read through its descriptor
+// alone: it may be another process's.
+func (s *Session) PutGiven(ctx context.Context, f *os.File, name string) error {
+	up, err := workspace.GivenUpload(f, name)
+	if err != nil {
+		return invalidGiven(name, err)
+	}
+	return s.put(ctx, name, up)
+}
+
+// invalidGiven is an error about a file that was given, which is the giver's fault.
+func invalidGiven(name string, err error) error {
+	var bad *workspace.PathError
+	if errors.As(err, &bad) {
+		return invalidPath(name, err)
+	}
+	return &InvalidError{"input file", name, err.Error()}
 }
 
 // RemoveFile deletes a file or an empty directory of the workspace. One that is

@@ -38,7 +38,7 @@ func (s *Server) findOrMake(ctx context.Context, o *owner, id string, creation C
 	if err == nil || problemOf(err).Kind != KindNotFound {
 		return x, done, err
 	}
-	if _, err := s.makeSession(ctx, o, id, creation, nil); err != nil {
+	if _, err := s.makeSession(ctx, o, id, "", creation, nil); err != nil {
 		return nil, nil, err
 	}
 	return s.keeper.find(o, id)
@@ -65,7 +65,7 @@ func (s *Server) executeAlone(ctx context.Context, body StandaloneExecution) (*h
 		return nil, failed(ctx, err)
 	}
 	run := func(ctx context.Context, r executor.Request) (executor.Result, error) {
-		x, err := s.makeSession(ctx, c.owner, "", body.Creation, nil)
+		x, err := s.makeSession(ctx, c.owner, "", "once", body.Creation, nil)
 		if err != nil {
 			return executor.Result{}, err
 		}

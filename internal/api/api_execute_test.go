@@ -61,7 +61,7 @@ func TestExecuteInANamedSession(t *testing.T) {
 
 // Sessions that name no modules have the service's own.
 func TestPreloadOfTheService(t *testing.T) {
-	c := serve(t, Settings{Executor: executor.Config{Preload: []string{"json as j"}}})
+	c := serve(t, Settings{}, executor.Config{Preload: []string{"json as j"}})
 	path := c.session(NewSession{})
 	if r := c.run(path, "print(j.dumps([1]))"); r.Output != "[1]\n" {
 		t.Errorf("%+v", r)

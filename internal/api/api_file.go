@@ -86,7 +86,7 @@ func (s *Server) writeFile(ctx context.Context, in *FilePath) error {
 		return failed(ctx, err)
 	}
 	defer done()
-	limit := x.session.Config().WorkspaceBytes
+	limit := x.session.Limits().WorkspaceBytes
 	if c.r.ContentLength > limit {
 		return failed(ctx, problem(KindTooLarge, "the file is larger than its workspace (%d bytes)", limit))
 	}

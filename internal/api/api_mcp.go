@@ -100,7 +100,7 @@ func (m *mcpServers) of(o *owner) (*mcpServer, error) {
 		return x, nil
 	}
 	settings := m.server.settings
-	limits := mcp.LocalLimits(m.server.home.Config(), settings.MaxTimeout)
+	limits := mcp.LocalLimits(settings.Defaults, settings.MaxTimeout)
 	limits.UploadBytes = min(limits.UploadBytes, settings.MaxBody*3/4-1024)
 	x = &mcpServer{Server: mcp.New(mcp.Options{
 		Version: settings.Version, Log: settings.Log, Limits: limits,
@@ -189,7 +189,7 @@ func (b *mcpSandbox) use(ctx context.Context, needed bool) (_ *session, done fun
 	if !needed {
 		return nil, func() {}, nil
 	}
-	x, err := b.server.makeSession(ctx, b.owner, "mcp-"+strings.ToLower(rand.Text()[:20]), Creation{}, nil)
+	x, err := b.server.makeSession(ctx, b.owner, "mcp-"+strings.ToLower(rand.Text()[:20]), "mcp", Creation{}, nil)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -269,7 +269,7 @@ func (b *mcpSandbox) PutFile(ctx context.Context, path string, content []byte) e
 		return b.told(err)
 	}
 	defer done()
-	spooled, remove, err := b.server.spool.put(b.owner, bytes.NewReader(content), x.session.Config().WorkspaceBytes)
+	spooled, remove, err := b.server.spool.put(b.owner, bytes.NewReader(content), x.session.Limits().WorkspaceBytes)
 	if err != nil {
 		return b.told(err)
 	}
@@ -278,12 +278,12 @@ func (b *mcpSandbox) PutFile(ctx context.Context, path string, content []byte) e
 }
 
 func (b *mcpSandbox) Validate(ctx context.Context, code string) (bool, []executor.Issue, error) {
-	valid, issues, err := b.server.home.ValidateImports(ctx, code)
+	valid, issues, err := b.server.engine.Validate(ctx, code)
 	return valid, issues, b.told(err)
 }
 
 func (b *mcpSandbox) Root(ctx context.Context) (*rootfs.Root, error) {
-	root, err := b.server.home.Root(ctx)
+	root, err := b.server.engine.Root(ctx)
 	return root, b.told(err)
 }
 

@@ -25,7 +25,7 @@ func addSessions(s *Server, api huma.API) {
 	huma.Register(api, operation("createSession", http.MethodPost, "/v1/sessions", "Make a session", made),
 		func(ctx context.Context, in *newSessionInput) (*sessionOutput, error) {
 			c := callOf(ctx)
-			x, err := s.makeSession(ctx, c.owner, in.Body.ID, in.Body.Creation, nil)
+			x, err := s.makeSession(ctx, c.owner, in.Body.ID, "", in.Body.Creation, nil)
 			if err != nil {
 				return nil, failed(ctx, err)
 			}

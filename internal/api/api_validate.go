@@ -21,7 +21,7 @@ type validationOutput struct {
 func addValidate(s *Server, api huma.API) {
 	op := operation("validate", http.MethodPost, "/v1/validate", "Say what the validator finds in code. It is a lint, not the boundary")
 	huma.Register(api, op, func(ctx context.Context, in *sourceInput) (*validationOutput, error) {
-		valid, issues, err := s.home.ValidateImports(ctx, in.Body.Code)
+		valid, issues, err := s.engine.Validate(ctx, in.Body.Code)
 		if err != nil {
 			return nil, failed(ctx, err)
 		}

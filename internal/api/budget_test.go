@@ -97,7 +97,7 @@ func (f failing) Read([]byte) (int, error) { return 0, f.err }
 
 // Uploads and the files of executions that are under way share one budget.
 func TestUploadsUnderWay(t *testing.T) {
-	c := serve(t, Settings{Executor: executor.Config{WorkspaceBytes: 1 << 20}, SpoolBytes: 4 << 20})
+	c := serve(t, Settings{SpoolBytes: 4 << 20}, executor.Config{WorkspaceBytes: 1 << 20})
 	one, other := c.session(NewSession{}), c.session(NewSession{})
 	content := strings.Repeat("x", 700<<10)
 	body, slow := io.Pipe()
@@ -130,7 +130,7 @@ func TestUploadsUnderWay(t *testing.T) {
 // A workspace is not larger than the memory that its files take, or what the
 // operator chose.
 func TestWorkspaceSize(t *testing.T) {
-	c := serve(t, Settings{Executor: executor.Config{WorkspaceBytes: 64 << 20}})
+	c := serve(t, Settings{}, executor.Config{WorkspaceBytes: 64 << 20})
 	for _, row := range []struct {
 		memory, workspace Size
 		fits              bool

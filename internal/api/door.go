@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/cellblock/cellblock/executor"
+	"github.com/cellblock/cellblock/internal/warden"
 )
 
 // Door is how another protocol than this package's own reaches sessions. What
@@ -81,12 +82,13 @@ type Lease struct {
 	done   func()
 }
 
-// Lease makes a session of a caller, whose request ctx is of. Errors are
-// Problems, or ProblemOf tells which.
-func (s *Server) Lease(ctx context.Context, caller, id string, c Creation, env map[string]string) (*Lease, error) {
+// Lease makes a session of a caller, whose request ctx is of. kind names the
+// protocol: its sessions end with this process. Errors are Problems, or ProblemOf
+// tells which.
+func (s *Server) Lease(ctx context.Context, caller, id, kind string, c Creation, env map[string]string) (*Lease, error) {
 	o := s.keeper.of(caller)
 	callOf(ctx).owner = o
-	if _, err := s.makeSession(ctx, o, id, c, env); err != nil {
+	if _, err := s.makeSession(ctx, o, id, kind, c, env); err != nil {
 		return nil, err
 	}
 	x, done, err := s.keeper.find(o, id)
@@ -97,7 +99,7 @@ func (s *Server) Lease(ctx context.Context, caller, id string, c Creation, env m
 }
 
 // Session is the session.
-func (l *Lease) Session() *executor.Session { return l.x.session }
+func (l *Lease) Session() warden.Session { return l.x.session }
 
 // Limits are those of the session.
 func (l *Lease) Limits() CurrentLimits { return l.server.describe(l.x).Limits }
@@ -106,7 +108,7 @@ func (l *Lease) Limits() CurrentLimits { return l.server.describe(l.x).Limits }
 // larger than the workspace is a Problem, and so is what the session's owner may
 // not have on its way at once.
 func (l *Lease) Spool(body io.Reader) (path string, remove func(), err error) {
-	path, remove, err = l.server.spool.put(l.x.owner, body, l.x.session.Config().WorkspaceBytes)
+	path, remove, err = l.server.spool.put(l.x.owner, body, l.x.session.Limits().WorkspaceBytes)
 	if err != nil {
 		return "", nil, bodyFailure(err)
 	}
@@ -127,7 +129,7 @@ func (l *Lease) End() error {
 }
 
 // NewContext starts one more REPL in the session, in its turn.
-func (l *Lease) NewContext(ctx context.Context, o executor.ContextOptions) (*executor.Context, error) {
+func (l *Lease) NewContext(ctx context.Context, o executor.ContextOptions) (warden.REPL, error) {
 	done, err := l.server.keeper.slot(ctx)
 	if err != nil {
 		return nil, err

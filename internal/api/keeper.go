@@ -9,15 +9,16 @@ import (
 	"time"
 
 	"github.com/cellblock/cellblock/executor"
+	"github.com/cellblock/cellblock/internal/warden"
 )
 
 // session is a session of one owner.
 type session struct {
 	id      string
 	owner   *owner
+	kind    string // of another protocol, whose state ends with this process
 	root    string
-	of      *shared // the executor that it came from
-	session *executor.Session
+	session warden.Session
 	memory  int64 // reserved
 	created time.Time
 
@@ -244,7 +245,7 @@ func (k *keeper) count(o *owner, s *session, r *executor.Result) {
 	}
 	if s != nil && r != nil {
 		s.executions = r.Session.Execution
-		s.lost = !s.session.Alive()
+		s.lost = s.session.Lost()
 	}
 }
 
@@ -308,15 +309,18 @@ const (
 	mostGone     = 10_000
 )
 
-// drain admits nothing more and takes out all sessions that are there.
-func (k *keeper) drain() []*session {
+// drain admits nothing more and takes out the sessions that are there, but for
+// those that last.
+func (k *keeper) drain(lasting bool) []*session {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.draining = true
 	var all []*session
 	for _, o := range k.owners {
 		for _, s := range o.sessions {
-			all = append(all, s)
+			if !lasting || s.kind != "" {
+				all = append(all, s)
+			}
 		}
 	}
 	return slices.DeleteFunc(all, func(s *session) bool { return !k.takeLocked(s) })

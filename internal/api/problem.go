@@ -15,6 +15,7 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 
 	"github.com/cellblock/cellblock/executor"
+	"github.com/cellblock/cellblock/internal/warden"
 	"github.com/cellblock/cellblock/nsjail"
 	"github.com/cellblock/cellblock/rootfs"
 )
@@ -126,6 +127,12 @@ func classify(err error) *Problem {
 	var missing *nsjail.MissingError
 	var tooLarge *http.MaxBytesError
 	switch {
+	case errors.Is(err, warden.ErrDetach):
+		return problem(KindUnavailable, "%v", warden.ErrDetach).retry(5 * time.Second)
+	case errors.Is(err, warden.ErrNoResult):
+		return problem(KindNotFound, "%v", err)
+	case errors.Is(err, warden.ErrExhausted):
+		return problem(KindExhausted, "%v", err).retry(retryAfter)
 	case errors.As(err, &invalid):
 		return problem(KindInvalid, "%v", err)
 	case errors.As(err, &tooLarge):

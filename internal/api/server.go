@@ -3,7 +3,6 @@ package api
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log"
 	"log/slog"
 	"net"
@@ -15,16 +14,15 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
 
-	"github.com/cellblock/cellblock/executor"
 	"github.com/cellblock/cellblock/internal/lane"
+	"github.com/cellblock/cellblock/internal/warden"
 )
 
 // Server is the service. It is safe for concurrent use, and cannot be used
 // again after Shutdown.
 type Server struct {
 	settings Settings
-	pool     *pool
-	home     *shared // the service's own executor
+	engine   warden.Engine
 	keeper   *keeper
 	spool    *spool
 	metrics  *metrics
@@ -44,6 +42,7 @@ type Server struct {
 
 // New makes a Server. It builds no cell yet: see Warm.
 func New(s Settings) (*Server, error) {
+	s.Defaults = s.Engine.Defaults().Limits
 	s = s.withDefaults()
 	if err := s.Check(); err != nil {
 		return nil, err
@@ -52,11 +51,7 @@ func New(s Settings) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	x := &Server{settings: s, pool: newPool(s.Executor), keeper: newKeeper(s), spool: spool, large: make(chan struct{}, largeBodies)}
-	if x.home, err = x.pool.get("", nil); err != nil {
-		spool.close()
-		return nil, err
-	}
+	x := &Server{settings: s, engine: s.Engine, keeper: newKeeper(s), spool: spool, large: make(chan struct{}, largeBodies)}
 	x.metrics = newMetrics(x)
 	x.life, x.end = context.WithCancelCause(context.Background())
 	x.mcp = newMCPServers(x)
@@ -94,20 +89,14 @@ func (w logWriter) Write(b []byte) (int, error) {
 }
 
 // Warm proves that cells can be built, and builds the root if need be, which
-// can take minutes. Until then /readyz says no.
+// can take minutes; and it takes over the sessions that a process before this one
+// has made. Until then /readyz says no.
 func (s *Server) Warm(ctx context.Context) error {
-	r, err := s.home.Execute(ctx, executor.Request{Code: "print(6*7)"})
-	if err != nil {
+	if err := s.engine.Ready(ctx); err != nil {
 		return err
 	}
-	if r.Output != "42\n" {
-		return fmt.Errorf("code in a cell printed %q instead of 42 (%s)", r.Output, r.Verdict)
-	}
-	// The reader of syntax trees starts with its first use, which has little time.
-	for range 3 {
-		if valid, _, err := s.home.ValidateImports(ctx, "1"); valid || err != nil {
-			break
-		}
+	if err := s.adopt(ctx); err != nil {
+		return err
 	}
 	s.ready.Store(true)
 	return nil
@@ -115,7 +104,7 @@ func (s *Server) Warm(ctx context.Context) error {
 
 // Renew has new sessions get what the host's Python and packages are now, without a
 // break; see executor.Renew.
-func (s *Server) Renew(ctx context.Context) error { return s.home.Renew(ctx, nil) }
+func (s *Server) Renew(ctx context.Context) error { return s.engine.Renew(ctx) }
 
 // Serve answers on a listener until Shutdown.
 func (s *Server) Serve(l net.Listener) error {
@@ -135,7 +124,8 @@ func (s *Server) serve(h *http.Server, l net.Listener) error {
 }
 
 // Shutdown admits nothing more, waits for executions until ctx ends, and ends
-// all sessions. Nothing of them is left when it returns.
+// all sessions. Nothing of them is left when it returns. Where the engine's are
+// lasting, they stay, and what still runs in them goes on.
 func (s *Server) Shutdown(ctx context.Context) error {
 	s.ready.Store(false)
 	s.keeper.mu.Lock()
@@ -152,18 +142,26 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	}
 	serving.Go(func() { s.lanes.Shutdown(ctx) }) // it fails by its deadline only
 	serving.Wait()
-	s.end(errDraining())
-	for _, x := range s.keeper.drain() {
+	s.end(s.endCause())
+	for _, x := range s.keeper.drain(s.engine.Lasting()) {
 		wg.Go(func() { s.finishSession(x) })
 	}
 	wg.Wait()
-	errs = append(errs, s.pool.close())
+	errs = append(errs, s.engine.Close())
 	for _, h := range all {
 		h.Close()
 	}
 	s.lanes.Close()
 	s.spool.close()
 	return errors.Join(errs...)
+}
+
+// endCause is why what goes on without a client is ended with the service.
+func (s *Server) endCause() error {
+	if s.engine.Lasting() {
+		return warden.ErrDetach
+	}
+	return errDraining()
 }
 
 // ignoreDeadline: executions that were cut are no failure of a shutdown.
@@ -208,7 +206,7 @@ func routes(s *Server, mux *http.ServeMux) huma.API {
 	config.Security = []map[string][]string{{"token": {}}, {}}
 	api := huma.NewAPI(config, adapter{mux, humago.NewAdapter(mux, "")})
 	for _, add := range []func(*Server, huma.API){
-		addExecute, addSessions, addSession, addSessionExecute, addInterrupt, addFiles, addFile,
+		addExecute, addSessions, addSession, addSessionExecute, addResult, addInterrupt, addFiles, addFile,
 		addValidate, addStats, addHealth, addReady, addMetrics,
 	} {
 		add(s, api)

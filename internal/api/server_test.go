@@ -2,6 +2,7 @@ package api
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"io"
@@ -15,6 +16,7 @@ import (
 
 	"github.com/cellblock/cellblock/executor"
 	"github.com/cellblock/cellblock/internal/testkit"
+	"github.com/cellblock/cellblock/internal/warden/wardentest"
 )
 
 // client speaks to a server of the test's own, with real cells, over a real
@@ -26,7 +28,7 @@ type client struct {
 	http   *http.Client
 }
 
-func serve(t testing.TB, s Settings) *client {
+func serve(t testing.TB, s Settings, of ...executor.Config) *client {
 	t.Helper()
 	testkit.Require(t, testkit.Root, testkit.MemoryController, testkit.Python(""))
 	dir, err := os.MkdirTemp("", "cb") // short: the path of a socket is
@@ -35,10 +37,13 @@ func serve(t testing.TB, s Settings) *client {
 	}
 	t.Cleanup(func() { os.RemoveAll(dir) })
 	s.Spool = dir
-	s.Executor.Template = true // as `serve` does
-	if s.Executor.RuntimeDir == "" {
-		s.Executor.RuntimeDir = filepath.Join(dir, "run")
+	cfg := executor.Config{Template: true} // as `serve` does
+	if len(of) > 0 {
+		cfg = of[0]
+		cfg.Template = true
 	}
+	cfg.RuntimeDir = cmp.Or(cfg.RuntimeDir, filepath.Join(dir, "run"))
+	s.Engine = wardentest.Engine(t, cfg)
 	server, err := New(s)
 	if err != nil {
 		t.Fatal(err)
@@ -62,9 +67,6 @@ func serve(t testing.TB, s Settings) *client {
 		}
 		if err := <-served; err != nil {
 			t.Errorf("serve: %v", err)
-		}
-		if left, _ := os.ReadDir(filepath.Join(s.Executor.RuntimeDir, "cells")); len(left) > 0 {
-			t.Errorf("%d records of cells are left", len(left))
 		}
 	})
 	return c

@@ -3,17 +3,18 @@ package api
 import (
 	"cmp"
 	"context"
-	"errors"
 	"math"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/cellblock/cellblock/executor"
+	"github.com/cellblock/cellblock/internal/warden"
 )
 
-// makeSession admits a session and builds its cell.
-func (s *Server) makeSession(ctx context.Context, o *owner, id string, c Creation, env map[string]string) (_ *session, err error) {
+// makeSession admits a session and builds its cell. kind is that of a protocol
+// whose state ends with this process, and the session with it.
+func (s *Server) makeSession(ctx context.Context, o *owner, id, kind string, c Creation, env map[string]string) (_ *session, err error) {
 	limits, err := s.limits(c.Limits)
 	if err != nil {
 		return nil, err
@@ -22,18 +23,9 @@ func (s *Server) makeSession(ctx context.Context, o *owner, id string, c Creatio
 	if err != nil {
 		return nil, err
 	}
-	of, err := s.pool.get(c.Root, preload)
-	if err != nil {
-		return nil, err
-	}
-	x := &session{id: id, owner: o, root: c.Root, of: of}
-	mb := of.Config().MaxMemoryMB
-	if limits.MaxMemoryMB != 0 {
-		mb = limits.MaxMemoryMB
-	}
-	x.memory = int64(mb) << 20
+	x := &session{id: id, owner: o, kind: kind, root: c.Root}
+	x.memory = int64(cmp.Or(limits.MaxMemoryMB, s.settings.Defaults.MaxMemoryMB)) << 20
 	if err := s.keeper.reserve(x); err != nil {
-		s.pool.give(of)
 		return nil, err
 	}
 	defer func() {
@@ -50,27 +42,13 @@ func (s *Server) makeSession(ctx context.Context, o *owner, id string, c Creatio
 	}
 	defer done()
 	began := time.Now()
-	options := executor.SessionOptions{ID: x.id, Limits: limits, Env: env}
-	for {
-		if x.session, err = x.of.NewSession(ctx, options); err != nil {
-			return nil, err
-		}
-		var absent *executor.PreloadError
-		if err = x.session.Start(ctx); !errors.As(err, &absent) || !s.pool.lacks(c.Root, absent.Module.String()) {
-			break
-		}
-		// Without that module, then.
-		x.session.Close()
-		other, err := s.pool.get(c.Root, preload)
-		if err != nil {
-			return nil, err
-		}
-		s.pool.give(x.of)
-		x.of = other
-	}
+	made, err := s.engine.NewSession(ctx, warden.Spec{
+		Owner: o.name, ID: x.id, Kind: kind, Created: x.created, Root: c.Root, Preload: preload, Limits: limits, Env: env,
+	})
 	if err != nil {
 		return nil, err
 	}
+	x.session = made
 	s.metrics.starts.Observe(time.Since(began).Seconds())
 	return x, nil
 }
@@ -103,7 +81,6 @@ func (s *Server) finishSession(x *session) error {
 		err = x.session.Close()
 	}
 	s.keeper.release(x)
-	s.pool.give(x.of)
 	if err != nil {
 		s.settings.Log.Error("a cell did not end cleanly", "owner", x.owner.name, "session", x.id, "error", err)
 	}
@@ -122,8 +99,8 @@ func (s *Server) limits(l Limits) (executor.Limits, error) {
 	if l.Memory != 0 {
 		mb = int(math.Ceil(float64(l.Memory) / (1 << 20)))
 	}
-	cfg := s.home.Config()
-	if most := max(cfg.WorkspaceBytes, int64(cmp.Or(mb, cfg.MaxMemoryMB))<<20); int64(l.WorkspaceSize) > most {
+	usual := s.settings.Defaults
+	if most := max(usual.WorkspaceBytes, int64(cmp.Or(mb, usual.MaxMemoryMB))<<20); int64(l.WorkspaceSize) > most {
 		return executor.Limits{}, problem(KindInvalid, "workspace_size: at most %d bytes are allowed: those of the session's memory, or of the service's usual workspace", most)
 	}
 	if l.CPUs > float64(cpus()) {
@@ -132,8 +109,8 @@ func (s *Server) limits(l Limits) (executor.Limits, error) {
 	if l.PIDs > 10_000 || l.WorkspaceFiles > 10_000_000 {
 		return executor.Limits{}, problem(KindInvalid, "pids or workspace_files: at most 10,000 and 10,000,000 are allowed")
 	}
-	if int64(l.MaxOutput) > s.settings.Executor.MaxOutput && int64(l.MaxOutput) > executor.DefaultMaxOutput {
-		return executor.Limits{}, problem(KindInvalid, "max_output: at most %d bytes are allowed", max(s.settings.Executor.MaxOutput, executor.DefaultMaxOutput))
+	if int64(l.MaxOutput) > usual.MaxOutput && int64(l.MaxOutput) > executor.DefaultMaxOutput {
+		return executor.Limits{}, problem(KindInvalid, "max_output: at most %d bytes are allowed", max(usual.MaxOutput, executor.DefaultMaxOutput))
 	}
 	return executor.Limits{
 		Timeout: duration(l.Timeout), CPUTime: duration(l.CPUTime), MaxMemoryMB: mb, CPUs: l.CPUs, PIDs: l.PIDs,
@@ -152,16 +129,16 @@ func duration(seconds float64) time.Duration { return time.Duration(seconds * fl
 
 // describe is a session for people.
 func (s *Server) describe(x *session) SessionInfo {
-	cfg := x.session.Config()
-	usage, _ := x.session.Usage() // none of a cell that is gone
-	alive := x.session.Alive()
+	limits := x.session.Limits()
+	status, _ := x.session.Status() // nothing of a cell that is gone
+	usage := status.Usage
 	s.keeper.mu.Lock()
 	defer s.keeper.mu.Unlock()
 	info := SessionInfo{
-		ID: x.id, State: StateIdle, Root: x.root, Preload: x.of.preload,
+		ID: x.id, State: StateIdle, Root: x.root, Preload: x.session.Preload(),
 		Limits: CurrentLimits{
-			MemoryBytes: x.memory, CPUs: cfg.CPUs, PIDs: cfg.PIDs, WorkspaceBytes: cfg.WorkspaceBytes, WorkspaceFiles: cfg.WorkspaceFiles,
-			Timeout: cfg.Timeout.Seconds(), CPUTime: cfg.CPUTime.Seconds(),
+			MemoryBytes: x.memory, CPUs: limits.CPUs, PIDs: limits.PIDs, WorkspaceBytes: limits.WorkspaceBytes, WorkspaceFiles: limits.WorkspaceFiles,
+			Timeout: limits.Timeout.Seconds(), CPUTime: limits.CPUTime.Seconds(),
 		},
 		Created: x.created.UTC(), LastUsed: x.used.UTC(), Executions: x.executions, Waiting: max(x.running-1, 0),
 		Usage: SessionUsage{usage.MemoryBytes, usage.Processes, usage.CPU.Seconds()},
@@ -171,7 +148,7 @@ func (s *Server) describe(x *session) SessionInfo {
 		info.State = StateStarting
 	case x.running > 0:
 		info.State = StateRunning
-	case !alive:
+	case !status.Alive:
 		info.State = StateLost
 	}
 	if x.running == 0 && x.uses <= 1 { // the call that asks is one

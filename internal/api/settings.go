@@ -6,14 +6,16 @@ import (
 	"time"
 
 	"github.com/cellblock/cellblock/executor"
+	"github.com/cellblock/cellblock/internal/warden"
 )
 
 // Settings are what a Server is made from. A zero field means the default
 // beside it.
 type Settings struct {
-	// Executor has the defaults of every session, and the root of those that
-	// name none. ExecutionBaseDir and OneShot mean nothing here.
-	Executor executor.Config
+	// Engine keeps the sessions; it is closed by Shutdown. Defaults are what those
+	// have that ask for nothing else: New takes them from the Engine.
+	Engine   warden.Engine
+	Defaults executor.Limits
 	// Version is told by openapi.json.
 	Version string
 	// Log gets what happens; nil: nothing.
@@ -82,24 +84,24 @@ func (s Settings) withDefaults() Settings {
 
 // workspace is the size of one whose session names none.
 func (s Settings) workspace() int64 {
-	return cmp.Or(s.Executor.WorkspaceBytes, executor.DefaultWorkspaceBytes)
+	return cmp.Or(s.Defaults.WorkspaceBytes, executor.DefaultWorkspaceBytes)
 }
 
 // Check says what New would object to.
 func (s Settings) Check() error {
 	s = s.withDefaults()
 	bad := func(what, why string) error { return &executor.InvalidError{What: "setting", Got: what, Why: why} }
-	switch memory := int64(s.Executor.MaxMemoryMB) << 20; {
+	switch memory := int64(s.Defaults.MaxMemoryMB) << 20; {
 	case s.Quota.MemoryBytes > s.MemoryBytes:
 		return bad("quota of memory", "it is above that of the whole service")
 	case memory > s.Quota.MemoryBytes:
 		return bad("memory", "one session would have more than the quota of one caller")
 	case s.SpoolBytes/share < s.workspace():
 		return bad("spool size", "a quarter of it, which one caller may have, is less than a workspace")
-	case s.Executor.Timeout > s.MaxTimeout:
+	case s.Defaults.Timeout > s.MaxTimeout:
 		return bad("timeout", "it is above the longest that may be asked for")
 	}
-	return s.Executor.Check()
+	return nil
 }
 
 func fallback[T comparable](field *T, value T) {

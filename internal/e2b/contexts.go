@@ -11,21 +11,15 @@ import (
 	"sync"
 
 	"github.com/cellblock/cellblock/executor"
+	"github.com/cellblock/cellblock/internal/warden"
 )
-
-// repl is what runs a context's code: a session's own, or one beside it.
-type repl interface {
-	Execute(context.Context, executor.Request) (executor.Result, error)
-	Restart(context.Context) error
-	Alive() bool
-}
 
 // codeContext is a context as E2B has it.
 type codeContext struct {
 	id, cwd string
-	dir     string // cwd in the workspace; "": the workspace
-	repl    repl
-	beside  *executor.Context // nil for the session's own
+	dir     string      // cwd in the workspace; "": the workspace
+	repl    warden.REPL // the session's own, or beside
+	beside  warden.REPL // nil for the session's own
 
 	mu     sync.Mutex
 	before int // executions of ours in it
@@ -39,7 +33,7 @@ type contexts struct {
 	list []*codeContext // the session's own first
 }
 
-func (c *contexts) begin(own *executor.Session) {
+func (c *contexts) begin(own warden.REPL) {
 	c.list = []*codeContext{{id: defaultID, cwd: home, repl: own}}
 }
 

@@ -12,7 +12,6 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -21,6 +20,7 @@ import (
 	"github.com/cellblock/cellblock/executor"
 	"github.com/cellblock/cellblock/internal/api"
 	"github.com/cellblock/cellblock/internal/testkit"
+	"github.com/cellblock/cellblock/internal/warden/wardentest"
 )
 
 // client speaks to a server of the test's own, with real cells, on a real port.
@@ -32,7 +32,7 @@ type client struct {
 	secret, id  string // of the sandbox that is used
 }
 
-func serve(t testing.TB, s api.Settings, own Settings) *client {
+func serve(t testing.TB, s api.Settings, own Settings, of ...executor.Config) *client {
 	t.Helper()
 	testkit.Require(t, testkit.Root, testkit.MemoryController, testkit.Python(""))
 	dir := t.TempDir()
@@ -47,7 +47,12 @@ func serve(t testing.TB, s api.Settings, own Settings) *client {
 	if s.Tokens, err = api.LoadTokens(dir + "/tokens"); err != nil {
 		t.Fatal(err)
 	}
-	s.Spool, s.Executor.RuntimeDir, s.Executor.Template = dir, dir+"/run", true
+	var cfg executor.Config
+	if len(of) > 0 {
+		cfg = of[0]
+	}
+	cfg.RuntimeDir, cfg.Template = dir+"/run", true
+	s.Spool, s.Engine = dir, wardentest.Engine(t, cfg)
 	service, err := api.New(s)
 	if err != nil {
 		t.Fatal(err)
@@ -64,9 +69,6 @@ func serve(t testing.TB, s api.Settings, own Settings) *client {
 		defer cancel()
 		if err := errors.Join(service.Shutdown(ctx), <-served); err != nil {
 			t.Error(err)
-		}
-		if left, _ := os.ReadDir(filepath.Join(dir, "run", "cells")); len(left) > 0 {
-			t.Errorf("%d records of cells are left", len(left))
 		}
 	})
 	return c
@@ -311,7 +313,7 @@ func form(t *testing.T, parts ...string) (io.Reader, string) {
 }
 
 func TestUploads(t *testing.T) {
-	c := serve(t, api.Settings{Executor: executor.Config{WorkspaceBytes: 1 << 20}}, Settings{})
+	c := serve(t, api.Settings{}, Settings{}, executor.Config{WorkspaceBytes: 1 << 20})
 	c.sandbox()
 	send := func(query string, parts ...string) *reply {
 		body, kind := form(t, parts...)

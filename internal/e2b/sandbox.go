@@ -42,7 +42,7 @@ func (s *Server) make(ctx context.Context, owner string, n newSandbox) (*sandbox
 		metadata: n.Metadata, began: time.Now(), ended: make(chan struct{}),
 	}
 	var err error
-	if b.lease, err = s.service.Lease(ctx, owner, id, api.Creation{Root: rootOf(n.TemplateID)}, n.EnvVars); err != nil {
+	if b.lease, err = s.service.Lease(ctx, owner, id, "e2b", api.Creation{Root: rootOf(n.TemplateID)}, n.EnvVars); err != nil {
 		return nil, err
 	}
 	b.contexts.begin(b.lease.Session())

@@ -63,7 +63,7 @@ func TestLeaseEndsInAnyCase(t *testing.T) {
 
 // A file that is moved is on its way as well, beside what is uploaded.
 func TestMoveIsCounted(t *testing.T) {
-	c := serve(t, api.Settings{Executor: executor.Config{WorkspaceBytes: 1 << 20}, SpoolBytes: 4 << 20}, Settings{})
+	c := serve(t, api.Settings{SpoolBytes: 4 << 20}, Settings{}, executor.Config{WorkspaceBytes: 1 << 20})
 	c.sandbox()
 	c.run(map[string]any{"code": "for i in range(500):\n    with open(str(i), 'wb') as f: f.truncate(700 << 10)"})
 	first := *c

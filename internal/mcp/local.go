@@ -35,8 +35,8 @@ func (i Inputs) none() bool { return len(i.Files) == 0 && len(i.Dirs) == 0 }
 // NewLocal makes one. The executor stays the caller's.
 func NewLocal(ex *executor.Executor, in Inputs) *Local { return &Local{ex: ex, inputs: in} }
 
-// LocalLimits are those of sessions of that configuration.
-func LocalLimits(c executor.Config, maxTimeout time.Duration) Limits {
+// LocalLimits are those of sessions of these limits.
+func LocalLimits(c executor.Limits, maxTimeout time.Duration) Limits {
 	return Limits{
 		Timeout: c.Timeout, MaxTimeout: max(maxTimeout, c.Timeout), MemoryBytes: int64(c.MaxMemoryMB) << 20,
 		WorkspaceBytes: c.WorkspaceBytes, Processes: c.PIDs, UploadBytes: min(mostLine/2, c.WorkspaceBytes),

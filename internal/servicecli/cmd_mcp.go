@@ -121,7 +121,7 @@ func (c *mcpCommand) serve() (err error) {
 		return err
 	}
 	server := mcp.New(mcp.Options{
-		Version: version, Log: log, Limits: mcp.LocalLimits(ex.Config(), o.maxTimeout),
+		Version: version, Log: log, Limits: mcp.LocalLimits(ex.Config().SessionLimits(), o.maxTimeout),
 		Preparing: building.text,
 		Open:      func() mcp.Sandbox { return mcp.NewLocal(ex, in) },
 	})

@@ -180,3 +180,9 @@ func errnoErr(errno syscall.Errno) error {
 	}
 	return errno
 }
+
+// DupFD is another descriptor of what fd is open for.
+func DupFD(fd int) (int, error) {
+	dup, err := call("fcntl F_DUPFD_CLOEXEC", syscall.SYS_FCNTL, uintptr(fd), syscall.F_DUPFD_CLOEXEC, 0)
+	return int(dup), err
+}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"path/filepath"
 	"sync"
 	"syscall"
@@ -201,3 +202,28 @@ func (f *File) Changed() bool {
 
 // Close gives the descriptor back.
 func (f *File) Close() error { return sys.CloseFD(f.fd) }
+
+// Descriptor is for passing the file to another process, which reads it with
+// GivenFile; it belongs to the File.
+func (f *File) Descriptor() int { return f.fd }
+
+// GivenFile reads a file that somebody else has opened; path is for messages. It
+// takes a copy of the descriptor, and never opens the file anew: who gave it may
+// hold no more than a name of what only this process may read (O_PATH).
+func GivenFile(f *os.File, path string) (*File, error) {
+	raw, err := f.SyscallConn()
+	if err != nil {
+		return nil, err
+	}
+	var own *File
+	shut := raw.Control(func(fd uintptr) {
+		var dup int
+		if dup, err = sys.DupFD(int(fd)); err == nil {
+			own, err = newFile(dup, path)
+		}
+	})
+	if shut != nil {
+		return nil, shut
+	}
+	return own, err
+}

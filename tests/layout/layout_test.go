@@ -69,6 +69,8 @@ var order = [][]string{
 	{"internal/template"},
 	{"executor"},
 	{"internal/cli", "internal/mcp"},
+	{"internal/warden"},
+	{"internal/warden/wardentest"},
 	{"internal/api"},
 	{"internal/e2b"},
 	{"internal/servicecli"},

@@ -1,4 +1,4 @@
-package api
+package warden
 
 import (
 	"slices"
@@ -49,7 +49,7 @@ func (p *pool) get(root string, preload []string) (*shared, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.closed {
-		return nil, errDraining()
+		return nil, executor.ErrClosed
 	}
 	cfg := p.base
 	own := root == "" && (len(preload) == 0 || slices.Equal(preload, p.base.Preload))

@@ -1,0 +1,278 @@
+package warden
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/cellblock/cellblock/executor"
+	"github.com/cellblock/cellblock/internal/workspace"
+	"github.com/cellblock/cellblock/rootfs"
+)
+
+// Client is an Engine that asks a warden. Its sessions last until they are closed,
+// or the warden ends.
+type Client struct {
+	path     string
+	hold     *conn
+	version  string
+	defaults Defaults
+	ended    chan struct{} // closed when the warden is gone
+
+	mu     sync.Mutex
+	idle   []*conn
+	closed bool
+}
+
+// mostIdle is how many connections are kept for the next call.
+const mostIdle = 32
+
+// Dial connects to the warden at a Unix socket, and waits until it can build cells,
+// and until the process that had its sessions before is gone.
+func Dial(ctx context.Context, path string) (*Client, error) {
+	c := &Client{path: path, ended: make(chan struct{})}
+	var err error
+	if c.hold, err = c.dial(ctx); err != nil {
+		return nil, err
+	}
+	var held heldAnswer
+	if _, err := c.on(ctx, c.hold, &exchange{call: call{Method: "hold", Protocol: protocol}, answer: &held}); err != nil {
+		c.hold.close()
+		return nil, fmt.Errorf("cannot use the warden at %s: %w", path, err)
+	}
+	c.version, c.defaults = held.Version, held.Defaults
+	go func() {
+		_, _ = c.hold.receive() // nothing comes: it returns at the end
+		close(c.ended)
+	}()
+	return c, nil
+}
+
+func (c *Client) dial(ctx context.Context) (*conn, error) {
+	socket, err := new(net.Dialer).DialContext(ctx, "unix", c.path)
+	if err != nil {
+		return nil, fmt.Errorf("no warden answers at %s: %w: is cellblock-warden.service running?", c.path, err)
+	}
+	return newConn(socket.(*net.UnixConn)), nil
+}
+
+// Ended is closed when the warden is gone, and with it all sessions, or when the
+// Client was closed.
+func (c *Client) Ended() <-chan struct{} { return c.ended }
+
+// Version is that of the warden's program.
+func (c *Client) Version() string { return c.version }
+
+// exchange is one call with what belongs to it.
+type exchange struct {
+	call
+	files          []*os.File // to go with it
+	answer         any        // decoded into; nil: not wanted
+	stdout, stderr func([]byte)
+	file           *os.File // that came with the answer
+}
+
+// ask makes a call on a connection of its own.
+func (c *Client) ask(ctx context.Context, x *exchange) error {
+	k, err := c.take(ctx)
+	if err != nil {
+		return err
+	}
+	again, err := c.on(ctx, k, x)
+	if again {
+		c.give(k)
+	} else {
+		k.close()
+	}
+	return err
+}
+
+func (c *Client) take(ctx context.Context) (*conn, error) {
+	c.mu.Lock()
+	if c.closed {
+		c.mu.Unlock()
+		return nil, executor.ErrClosed
+	}
+	if n := len(c.idle); n > 0 {
+		k := c.idle[n-1]
+		c.idle = c.idle[:n-1]
+		c.mu.Unlock()
+		return k, nil
+	}
+	c.mu.Unlock()
+	return c.dial(ctx)
+}
+
+func (c *Client) give(k *conn) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed || len(c.idle) >= mostIdle {
+		k.close()
+		return
+	}
+	c.idle = append(c.idle, k)
+}
+
+// cancelTime is how long a call that was cancelled may take to end.
+const cancelTime = 30 * time.Second
+
+// on makes a call on a connection, and says whether that can serve another.
+func (c *Client) on(ctx context.Context, k *conn, x *exchange) (again bool, err error) {
+	for rest := x.files; len(rest) > 0; {
+		var fds []int
+		for _, f := range rest[:min(len(rest), maxFDs)] {
+			fds = append(fds, int(f.Fd()))
+		}
+		if err := k.send(frameGiven, nil, fds...); err != nil {
+			return false, c.failed(err)
+		}
+		rest = rest[len(fds):]
+	}
+	if err := k.sendJSON(frameCall, x.call); err != nil {
+		return false, c.failed(err)
+	}
+	stop := context.AfterFunc(ctx, func() {
+		if errors.Is(context.Cause(ctx), ErrDetach) {
+			k.socket.SetReadDeadline(past) // the code goes on
+			return
+		}
+		if k.send(frameCancel, nil) == nil {
+			k.socket.SetReadDeadline(time.Now().Add(cancelTime))
+		}
+	})
+	again, err = c.follow(k, x)
+	if !stop() {
+		again = false // a cancel may yet be sent on it
+		if errors.Is(context.Cause(ctx), ErrDetach) && err != nil {
+			err = ErrDetach
+		}
+	}
+	return again, err
+}
+
+// follow takes what comes until the call is over.
+func (c *Client) follow(k *conn, x *exchange) (again bool, err error) {
+	for {
+		f, err := k.receive()
+		if err != nil {
+			return false, c.failed(err)
+		}
+		switch f.kind {
+		case frameStdout:
+			if x.stdout != nil {
+				x.stdout(f.bytes)
+			}
+		case frameStderr:
+			if x.stderr != nil {
+				x.stderr(f.bytes)
+			}
+		case frameFailure:
+			var told failure
+			if err := json.Unmarshal(f.bytes, &told); err != nil {
+				return false, c.failed(err)
+			}
+			return true, told.err()
+		case frameAnswer:
+			if len(f.files) > 0 {
+				x.file = f.files[0]
+			}
+			if x.answer == nil {
+				return true, nil
+			}
+			if err := json.Unmarshal(f.bytes, x.answer); err != nil {
+				return false, c.failed(err)
+			}
+			return true, nil
+		default:
+			return false, c.failed(fmt.Errorf("a message of kind %d", f.kind))
+		}
+	}
+}
+
+func (c *Client) failed(err error) error {
+	select {
+	case <-c.ended:
+		return executor.ErrClosed // and the session with the warden
+	default:
+		return fmt.Errorf("the warden at %s does not answer as it should: %w", c.path, err)
+	}
+}
+
+// Ready implements Engine. The warden was ready when Dial returned.
+func (c *Client) Ready(context.Context) error { return nil }
+
+// Defaults implements Engine.
+func (c *Client) Defaults() Defaults { return c.defaults }
+
+// Lasting implements Engine.
+func (c *Client) Lasting() bool { return true }
+
+// NewSession implements Engine.
+func (c *Client) NewSession(ctx context.Context, spec Spec) (Session, error) {
+	var made madeAnswer
+	if err := c.ask(ctx, &exchange{call: call{Method: "make", Spec: &spec}, answer: &made}); err != nil {
+		return nil, err
+	}
+	return c.session(made), nil
+}
+
+// Found implements Engine.
+func (c *Client) Found(ctx context.Context) ([]Found, error) {
+	var all []madeAnswer
+	if err := c.ask(ctx, &exchange{call: call{Method: "list"}, answer: &all}); err != nil {
+		return nil, err
+	}
+	var found []Found
+	for _, made := range all {
+		found = append(found, Found{made.Spec, c.session(made), made.Status})
+	}
+	return found, nil
+}
+
+// Validate implements Engine.
+func (c *Client) Validate(ctx context.Context, code string) (bool, []executor.Issue, error) {
+	var v validAnswer
+	err := c.ask(ctx, &exchange{call: call{Method: "validate", Code: code}, answer: &v})
+	return v.Valid, v.Issues, err
+}
+
+// Root implements Engine.
+func (c *Client) Root(ctx context.Context) (*rootfs.Root, error) {
+	var root rootfs.Root
+	if err := c.ask(ctx, &exchange{call: call{Method: "root"}, answer: &root}); err != nil {
+		return nil, err
+	}
+	return &root, nil
+}
+
+// Renew implements Engine.
+func (c *Client) Renew(ctx context.Context) error {
+	return c.ask(ctx, &exchange{call: call{Method: "renew"}})
+}
+
+// Close implements Engine.
+func (c *Client) Close() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed {
+		return nil
+	}
+	c.closed = true
+	for _, k := range c.idle {
+		k.close()
+	}
+	err := c.hold.socket.Close()
+	<-c.ended
+	return err
+}
+
+// given is a file that came with an answer, as the warden had opened it.
+func given(f *os.File, path string) (*executor.File, error) {
+	defer f.Close()
+	return workspace.GivenFile(f, path)
+}

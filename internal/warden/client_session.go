@@ -1,0 +1,189 @@
+package warden
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"os"
+	"slices"
+	"sync/atomic"
+
+	"github.com/cellblock/cellblock/executor"
+)
+
+// remoteREPL is a REPL that a warden has.
+type remoteREPL struct {
+	client  *Client
+	handle  string
+	context string
+	lost    atomic.Bool
+}
+
+func (r *remoteREPL) call(method string) call {
+	return call{Method: method, Session: r.handle, Context: r.context}
+}
+
+// Execute implements REPL.
+func (r *remoteREPL) Execute(ctx context.Context, q executor.Request) (executor.Result, error) {
+	x := &exchange{call: r.call("execute"), stdout: q.Stdout, stderr: q.Stderr}
+	for _, path := range slices.Sorted(maps.Keys(q.InputFiles)) {
+		f, err := os.Open(path)
+		if err != nil {
+			return executor.Result{}, &executor.InvalidError{What: "input file", Got: path, Why: err.Error()}
+		}
+		defer f.Close()
+		x.files = append(x.files, f)
+	}
+	names := slices.Sorted(maps.Keys(q.InputFiles))
+	for i, path := range names {
+		names[i] = q.InputFiles[path]
+	}
+	q.InputFiles = nil
+	var err error
+	if x.Request, err = ask(q); err != nil {
+		return executor.Result{}, err
+	}
+	x.Request.Given = names
+	var done executedAnswer
+	x.answer = &done
+	if err := r.client.ask(ctx, x); err != nil {
+		return executor.Result{}, err
+	}
+	r.lost.Store(done.Lost)
+	if done.Failure != nil {
+		return done.Result, done.Failure.err()
+	}
+	return done.Result, nil
+}
+
+// Interrupt implements REPL.
+func (r *remoteREPL) Interrupt() error {
+	return r.client.ask(context.Background(), &exchange{call: r.call("interrupt")})
+}
+
+// Restart implements REPL.
+func (r *remoteREPL) Restart(ctx context.Context) error {
+	err := r.client.ask(ctx, &exchange{call: r.call("restart")})
+	if err == nil {
+		r.lost.Store(false)
+	}
+	return err
+}
+
+// Alive implements REPL.
+func (r *remoteREPL) Alive() bool {
+	var alive bool
+	return r.client.ask(context.Background(), &exchange{call: r.call("alive"), answer: &alive}) == nil && alive
+}
+
+// Close implements REPL.
+func (r *remoteREPL) Close() error {
+	return r.client.ask(context.Background(), &exchange{call: r.call("end")})
+}
+
+// remote is a Session that a warden has.
+type remote struct {
+	remoteREPL
+	limits  executor.Limits
+	preload []string
+}
+
+func (c *Client) session(made madeAnswer) *remote {
+	r := &remote{remoteREPL: remoteREPL{client: c, handle: made.Handle}, limits: made.Limits, preload: made.Preload}
+	r.lost.Store(!made.Status.Alive)
+	return r
+}
+
+// Limits implements Session.
+func (r *remote) Limits() executor.Limits { return r.limits }
+
+// Preload implements Session.
+func (r *remote) Preload() []string { return r.preload }
+
+// Lost implements Session.
+func (r *remote) Lost() bool { return r.lost.Load() }
+
+// Status implements Session.
+func (r *remote) Status() (status Status, err error) {
+	err = r.client.ask(context.Background(), &exchange{call: r.call("status"), answer: &status})
+	return status, err
+}
+
+// Result implements Session.
+func (r *remote) Result(ctx context.Context) (executor.Result, error) {
+	var done executedAnswer
+	if err := r.client.ask(ctx, &exchange{call: r.call("result"), answer: &done}); err != nil {
+		return executor.Result{}, err
+	}
+	r.lost.Store(done.Lost)
+	return done.Result, nil
+}
+
+// Files implements Session.
+func (r *remote) Files() ([]executor.FileInfo, bool, error) {
+	var list filesAnswer
+	err := r.client.ask(context.Background(), &exchange{call: r.call("files"), answer: &list})
+	return list.Files, list.Whole, err
+}
+
+// Entries implements Session.
+func (r *remote) Entries() (entries []executor.Entry, whole bool, err error) {
+	var list entriesAnswer
+	err = r.client.ask(context.Background(), &exchange{call: r.call("entries"), answer: &list})
+	for _, e := range list.Entries {
+		e.Entry.Path = string(e.Path)
+		entries = append(entries, e.Entry)
+	}
+	return entries, list.Whole, err
+}
+
+// OpenFile implements Session.
+func (r *remote) OpenFile(path string) (*executor.File, error) {
+	x := &exchange{call: r.at("open", path)}
+	if err := r.client.ask(context.Background(), x); err != nil {
+		return nil, err
+	}
+	if x.file == nil {
+		return nil, fmt.Errorf("the warden opened %q and sent no file: %w", path, fs.ErrInvalid)
+	}
+	return given(x.file, path)
+}
+
+// PutFile implements Session.
+func (r *remote) PutFile(ctx context.Context, host, name string) (err error) {
+	f, err := os.Open(host)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, f.Close()) }()
+	return r.client.ask(ctx, &exchange{call: r.at("put", name), files: []*os.File{f}})
+}
+
+// RemoveFile implements Session.
+func (r *remote) RemoveFile(ctx context.Context, path string) error {
+	return r.client.ask(ctx, &exchange{call: r.at("remove", path)})
+}
+
+// MakeDir implements Session.
+func (r *remote) MakeDir(ctx context.Context, path string) error {
+	return r.client.ask(ctx, &exchange{call: r.at("mkdir", path)})
+}
+
+func (r *remote) at(method, path string) call {
+	c := r.call(method)
+	c.Path = []byte(path)
+	return c
+}
+
+// NewContext implements Session.
+func (r *remote) NewContext(ctx context.Context, o executor.ContextOptions) (REPL, error) {
+	var name string
+	c := r.call("context")
+	c.Env = o.Env
+	if err := r.client.ask(ctx, &exchange{call: c, answer: &name}); err != nil {
+		return nil, err
+	}
+	return &remoteREPL{client: r.client, handle: r.handle, context: name}, nil
+}

@@ -1,0 +1,190 @@
+package warden
+
+import (
+	"bytes"
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"sync"
+	"syscall"
+	"time"
+)
+
+// frame is one message: its kind, its bytes, and descriptors.
+type frame struct {
+	kind  byte
+	bytes []byte
+	files []*os.File
+}
+
+func (f frame) close() {
+	for _, file := range f.files {
+		file.Close()
+	}
+}
+
+// A frame begins with its kind, the number of its descriptors, and the number of
+// its bytes, big-endian.
+const headerSize = 1 + 1 + 4
+
+// conn sends and receives frames. One goroutine may receive; any may send.
+type conn struct {
+	socket *net.UnixConn
+
+	sending sync.Mutex
+	broken  error  // of sending: half a message may be on its way
+	held    func() // lets go of what the connection holds; may be nil
+
+	buf   []byte // received, and not yet taken
+	files []*os.File
+}
+
+func newConn(c *net.UnixConn) *conn { return &conn{socket: c} }
+
+func (c *conn) close() error {
+	for _, f := range c.files {
+		f.Close()
+	}
+	c.files = nil
+	if c.held != nil {
+		c.held()
+	}
+	return c.socket.Close()
+}
+
+// patience is how long the other side may take to read a frame.
+const patience = 30 * time.Second
+
+// send sends one frame. The descriptors go with its first byte.
+func (c *conn) send(kind byte, b []byte, fds ...int) error {
+	if len(b) > maxFrame || len(fds) > maxFDs {
+		return fmt.Errorf("a message of %d bytes and %d files is more than goes over the socket (%d and %d)", len(b), len(fds), maxFrame, maxFDs)
+	}
+	c.sending.Lock()
+	defer c.sending.Unlock()
+	if c.broken != nil {
+		return c.broken
+	}
+	header := make([]byte, headerSize, headerSize+len(b))
+	header[0], header[1] = kind, byte(len(fds))
+	binary.BigEndian.PutUint32(header[2:], uint32(len(b)))
+	var oob []byte
+	if len(fds) > 0 {
+		oob = syscall.UnixRights(fds...)
+	}
+	if c.broken = c.socket.SetWriteDeadline(time.Now().Add(patience)); c.broken != nil {
+		return c.broken
+	}
+	whole := append(header, b...)
+	n, _, err := c.socket.WriteMsgUnix(whole, oob, nil)
+	if err == nil && n < len(whole) {
+		_, err = c.socket.Write(whole[n:])
+	}
+	c.broken = err
+	return err
+}
+
+// sendJSON sends v as one frame.
+func (c *conn) sendJSON(kind byte, v any, fds ...int) error {
+	text, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+	return c.send(kind, text, fds...)
+}
+
+// receive receives one frame; io.EOF when the other side has closed between two.
+func (c *conn) receive() (frame, error) {
+	if err := c.fill(headerSize); err != nil {
+		return frame{}, err
+	}
+	size, fds := int(binary.BigEndian.Uint32(c.buf[2:headerSize])), int(c.buf[1])
+	if size > maxFrame || fds > maxFDs {
+		return frame{}, fmt.Errorf("a message says that it has %d bytes and %d files, and %d and %d are allowed", size, fds, maxFrame, maxFDs)
+	}
+	if err := c.fill(headerSize + size); err != nil {
+		return frame{}, noEOF(err)
+	}
+	if len(c.files) < fds {
+		return frame{}, errors.New("a message came without its files")
+	}
+	f := frame{kind: c.buf[0], bytes: bytes.Clone(c.buf[headerSize : headerSize+size]), files: c.files[:fds:fds]}
+	c.files = c.files[fds:]
+	c.buf = append(c.buf[:0], c.buf[headerSize+size:]...)
+	if cap(c.buf) > mostBuffer && len(c.buf) == 0 {
+		c.buf = nil
+	}
+	return f, nil
+}
+
+const mostBuffer = 1 << 20
+
+func noEOF(err error) error {
+	if errors.Is(err, io.EOF) {
+		return io.ErrUnexpectedEOF
+	}
+	return err
+}
+
+// fill receives until n bytes are there.
+func (c *conn) fill(n int) error {
+	var oob [1024]byte
+	for len(c.buf) < n {
+		if cap(c.buf)-len(c.buf) < 4096 {
+			// Grown as bytes come, and not by what the other side announces.
+			c.buf = append(make([]byte, 0, max(2*cap(c.buf), 16<<10)), c.buf...)
+		}
+		got, oobn, flags, _, err := c.socket.ReadMsgUnix(c.buf[len(c.buf):cap(c.buf)], oob[:])
+		if oobn > 0 {
+			files, ferr := received(oob[:oobn])
+			c.files = append(c.files, files...)
+			if err == nil {
+				err = ferr
+			}
+		}
+		switch {
+		case err != nil:
+			return err
+		case flags&syscall.MSG_CTRUNC != 0:
+			return errors.New("files on their way were lost: this process has too many open")
+		case len(c.files) > maxFDs:
+			return fmt.Errorf("more than %d files came with a message", maxFDs)
+		case got == 0:
+			return io.EOF
+		}
+		c.buf = c.buf[:len(c.buf)+got]
+	}
+	return nil
+}
+
+// received takes descriptors over. Go's ReadMsgUnix asks for close-on-exec.
+func received(oob []byte) (files []*os.File, err error) {
+	messages, err := syscall.ParseSocketControlMessage(oob)
+	if err != nil {
+		return nil, err
+	}
+	for i := range messages {
+		fds, err := syscall.ParseUnixRights(&messages[i])
+		if err != nil {
+			return files, err
+		}
+		for _, fd := range fds {
+			files = append(files, os.NewFile(uintptr(fd), "given"))
+		}
+	}
+	return files, nil
+}
+
+func bytesReader(b []byte) io.Reader { return bytes.NewReader(b) }
+
+// shorten keeps what somebody sent short enough for a message.
+func shorten(s string) string {
+	if len(s) > 80 {
+		return s[:80] + "…"
+	}
+	return s
+}

@@ -1,0 +1,95 @@
+package warden
+
+import (
+	"container/list"
+	"sync"
+
+	"github.com/cellblock/cellblock/executor"
+)
+
+// mostKept bounds what last results take of memory together. Those of sessions
+// that executed longest ago go first.
+const mostKept = 64 << 20
+
+// results keeps the last result of each session.
+type results struct {
+	mu    sync.Mutex
+	of    map[*local]*list.Element
+	order *list.List // of keptResult, the oldest first
+	bytes int
+}
+
+type keptResult struct {
+	of     *local
+	result executor.Result
+	bytes  int
+}
+
+func newResults() *results { return &results{of: map[*local]*list.Element{}, order: list.New()} }
+
+// keep replaces the result of a session.
+func (k *results) keep(s *local, r executor.Result) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.dropLocked(s)
+	size := sizeOf(r)
+	if size > mostKept {
+		return
+	}
+	k.of[s] = k.order.PushBack(keptResult{s, r, size})
+	k.bytes += size
+	for k.bytes > mostKept {
+		k.dropLocked(k.order.Front().Value.(keptResult).of)
+	}
+}
+
+func (k *results) get(s *local) (executor.Result, bool) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	e := k.of[s]
+	if e == nil {
+		return executor.Result{}, false
+	}
+	return e.Value.(keptResult).result, true
+}
+
+func (k *results) drop(s *local) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.dropLocked(s)
+}
+
+func (k *results) dropLocked(s *local) {
+	e := k.of[s]
+	if e == nil {
+		return
+	}
+	delete(k.of, s)
+	k.bytes -= k.order.Remove(e).(keptResult).bytes
+}
+
+// sizeOf is about what a result takes.
+func sizeOf(r executor.Result) int {
+	size := 4096 + len(r.Output) + len(r.Stderr)
+	for _, b := range r.Results {
+		for _, form := range b.Data {
+			size += len(form)
+		}
+	}
+	for name, v := range r.Namespace {
+		size += 256 + len(name)
+		if v.Value != nil {
+			size += len(*v.Value)
+		}
+	}
+	for _, f := range r.Files {
+		size += 2*len(f.Path) + 64
+	}
+	if r.Exception != nil {
+		size += len(r.Exception.Traceback) + len(r.Exception.Value)
+	}
+	if r.Value != nil {
+		size += len(*r.Value)
+	}
+	return size
+}

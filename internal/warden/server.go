@@ -1,0 +1,288 @@
+package warden
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+	"runtime/debug"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/cellblock/cellblock/executor"
+	"github.com/cellblock/cellblock/internal/sys"
+)
+
+// Server lets one other process use an Engine: the warden's side of the socket.
+type Server struct {
+	engine  *Local
+	uids    []int
+	version string
+	log     *slog.Logger
+
+	ready chan struct{} // closed when cells can be built
+	calls chan struct{} // holds a token for each connection
+
+	mu       sync.Mutex
+	sessions map[string]*held // by handle
+	holder   bool             // an asker holds the sessions
+	freed    chan struct{}    // closed when it lets go
+	conns    map[*conn]bool
+	ended    bool
+	all      sync.WaitGroup
+}
+
+// held is a session with what the socket knows it by.
+type held struct {
+	handle string
+	*local
+
+	mu       sync.Mutex
+	contexts map[string]REPL
+}
+
+// mostConns bounds what one asker can have this process keep open.
+const mostConns = 4096
+
+// NewServer makes one. Only processes of these users may ask; version is told to
+// them.
+func NewServer(engine *Local, uids []int, version string, log *slog.Logger) *Server {
+	return &Server{
+		engine: engine, uids: uids, version: version, log: log, ready: make(chan struct{}), calls: make(chan struct{}, mostConns),
+		sessions: map[string]*held{}, conns: map[*conn]bool{},
+	}
+}
+
+// Warm proves that cells can be built. Until then who asks has to wait.
+func (s *Server) Warm(ctx context.Context) error {
+	if err := s.engine.Ready(ctx); err != nil {
+		return err
+	}
+	close(s.ready)
+	return nil
+}
+
+// Serve takes connections until Close.
+func (s *Server) Serve(l *net.UnixListener) error {
+	for {
+		socket, err := l.AcceptUnix()
+		if err != nil {
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			if s.ended {
+				return nil
+			}
+			return fmt.Errorf("cannot take connections: %w", err)
+		}
+		select {
+		case s.calls <- struct{}{}:
+		default:
+			socket.Close()
+			s.log.Warn("a connection was refused: there are too many", "connections", mostConns)
+			continue
+		}
+		c := newConn(socket)
+		if !s.add(c) {
+			c.close()
+			return nil
+		}
+		s.all.Go(func() {
+			defer func() { <-s.calls }()
+			defer s.remove(c)
+			s.serve(c)
+		})
+	}
+}
+
+func (s *Server) add(c *conn) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.ended {
+		return false
+	}
+	s.conns[c] = true
+	return true
+}
+
+func (s *Server) remove(c *conn) {
+	s.mu.Lock()
+	delete(s.conns, c)
+	s.mu.Unlock()
+	c.close()
+}
+
+// Close ends all sessions and connections.
+func (s *Server) Close(l *net.UnixListener) error {
+	s.mu.Lock()
+	s.ended = true
+	var sessions []*held
+	for _, h := range s.sessions {
+		sessions = append(sessions, h)
+	}
+	s.mu.Unlock()
+	l.Close()
+	errs := make([]error, len(sessions))
+	var ending sync.WaitGroup
+	for i, h := range sessions {
+		ending.Go(func() { errs[i] = h.Close() })
+	}
+	ending.Wait()
+	s.mu.Lock()
+	for c := range s.conns {
+		c.socket.Close()
+	}
+	s.mu.Unlock()
+	s.all.Wait()
+	return errors.Join(append(errs, s.engine.Close())...)
+}
+
+// serve answers the calls of one connection.
+func (s *Server) serve(c *conn) {
+	if err := s.admit(c); err != nil {
+		s.log.Warn("a process was refused", "error", err)
+		_ = c.sendJSON(frameFailure, failureOf(err)) // it may be gone, or not listen
+		return
+	}
+	for {
+		var given []*os.File
+		f, err := c.receive()
+		for err == nil && f.kind == frameGiven {
+			given = append(given, f.files...)
+			f.files = nil
+			if len(given) > maxGiven {
+				err = fmt.Errorf("more than %d files came with a call", maxGiven)
+				break
+			}
+			f, err = c.receive()
+		}
+		if err == nil && f.kind == frameCancel {
+			continue // of a call that has ended meanwhile
+		}
+		if err == nil && f.kind != frameCall {
+			err = fmt.Errorf("a message of kind %d is no call", f.kind)
+		}
+		f.close()
+		if err == nil {
+			err = s.answer(c, f.bytes, given)
+		}
+		for _, file := range given {
+			file.Close()
+		}
+		if err != nil {
+			if !errors.Is(err, io.EOF) && !errors.Is(err, net.ErrClosed) {
+				s.log.Warn("a connection was given up", "error", err)
+			}
+			return
+		}
+	}
+}
+
+// admit says whether the process at the other end may ask, by the kernel's word.
+func (s *Server) admit(c *conn) error {
+	raw, err := c.socket.SyscallConn()
+	if err != nil {
+		return err
+	}
+	uid := -1
+	shut := raw.Control(func(fd uintptr) { uid, _, err = sys.Peer(int(fd)) })
+	if err = errors.Join(shut, err); err != nil {
+		return err
+	}
+	if !slices.Contains(s.uids, uid) {
+		return fmt.Errorf("uid %d may not ask the warden", uid)
+	}
+	return nil
+}
+
+// pending is a call under way.
+type pending struct {
+	call
+	conn   *conn
+	given  []*os.File
+	ctx    context.Context
+	cancel context.CancelFunc
+}
+
+// answer runs one call. The error is that of the connection.
+func (s *Server) answer(c *conn, text []byte, given []*os.File) error {
+	p := &pending{conn: c, given: given}
+	p.ctx, p.cancel = context.WithCancel(context.Background())
+	defer p.cancel()
+	v, file, err := any(nil), (*executor.File)(nil), strictly(text, &p.call)
+	if err == nil {
+		stop := p.listen()
+		v, file, err = s.run(p)
+		if lost := stop(); lost != nil {
+			if file != nil {
+				file.Close()
+			}
+			return lost
+		}
+	}
+	if err != nil {
+		f := failureOf(err)
+		if f.Class == classOther {
+			s.log.Error("a call failed", "method", p.Method, "error", err)
+		}
+		return c.sendJSON(frameFailure, f)
+	}
+	if file != nil {
+		defer file.Close()
+		return c.sendJSON(frameAnswer, v, file.Descriptor())
+	}
+	return c.sendJSON(frameAnswer, v)
+}
+
+// run is the call's own part. A panic is a fault of ours: the call fails, the
+// warden goes on.
+func (s *Server) run(p *pending) (v any, file *executor.File, err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			s.log.Error("BUG: a call panicked", "method", p.Method, "panic", fmt.Sprint(r), "stack", string(debug.Stack()))
+			err = errors.New("the warden failed; its log says more")
+		}
+	}()
+	select {
+	case <-s.ready:
+	case <-p.ctx.Done():
+		return nil, nil, p.ctx.Err()
+	}
+	m, known := methods[p.Method]
+	if !known {
+		return nil, nil, &executor.InvalidError{What: "call", Got: shorten(p.Method), Why: "there is no such method"}
+	}
+	return m.do(s, p)
+}
+
+// find is the session that a call names.
+func (s *Server) find(p *pending) (*held, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	h := s.sessions[p.Session]
+	if h == nil {
+		return nil, executor.ErrClosed
+	}
+	return h, nil
+}
+
+// repl is what a call runs code in.
+func (s *Server) repl(p *pending) (REPL, error) {
+	h, err := s.find(p)
+	if err != nil || p.Context == "" {
+		return h, err
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	c := h.contexts[p.Context]
+	if c == nil {
+		return nil, executor.ErrClosed
+	}
+	return c, nil
+}
+
+func newHandle() string { return strings.ToLower(rand.Text()) }
