@@ -69,9 +69,10 @@ $(DIST)/lock.so: $(NATIVE)/src/lock.c $(HEADERS) Makefile
 $(DIST)/fork.so: $(NATIVE)/src/fork.c $(HEADERS) Makefile
 	gcc $(CFLAGS_FORK) -o $@ $<
 
-build: deps native ## bin/cellblock, and bin/cellblock-service beside it
+build: deps native ## bin/cellblock, with bin/cellblock-service and bin/cellblock-warden beside it
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags='-s -w -X github.com/cellblock/cellblock/internal/cli.version=$(VERSION)' -o $(BIN)/ ./cmd/cellblock
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags='-s -w -X github.com/cellblock/cellblock/internal/servicecli.version=$(VERSION)' -o $(BIN)/ ./cmd/cellblock-service
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags='-s -w -X github.com/cellblock/cellblock/internal/wardencli.version=$(VERSION)' -o $(BIN)/ ./cmd/cellblock-warden
 
 generate: ## compile the filters again (needs libseccomp-dev)
 	$(GO) generate ./seccomp
@@ -81,6 +82,7 @@ PREFIX ?= /usr/local
 install: build ## bin/cellblock, its man pages and completions, below PREFIX (/usr/local)
 	install -D -m 755 $(BIN)/cellblock $(DESTDIR)$(PREFIX)/bin/cellblock
 	install -D -m 755 $(BIN)/cellblock-service $(DESTDIR)$(PREFIX)/bin/cellblock-service
+	install -D -m 755 $(BIN)/cellblock-warden $(DESTDIR)$(PREFIX)/bin/cellblock-warden
 	$(BIN)/cellblock man $(DESTDIR)$(PREFIX)/share/man/man1
 	install -d $(addprefix $(DESTDIR)$(PREFIX)/share/,bash-completion/completions zsh/vendor-completions fish/vendor_completions.d)
 	$(BIN)/cellblock completion bash >$(DESTDIR)$(PREFIX)/share/bash-completion/completions/cellblock
@@ -92,7 +94,7 @@ DEB_VERSION ?= 0.0.$(shell git log -1 --format=%ct 2>/dev/null || echo 0)
 
 deb: build ## out/cellblock.deb: the programs, a systemd unit, a configuration
 	mkdir -p out/deb
-	cp $(BIN)/cellblock $(BIN)/cellblock-service out/deb/
+	cp $(BIN)/cellblock $(BIN)/cellblock-service $(BIN)/cellblock-warden out/deb/
 	$(BIN)/cellblock man out/deb/man
 	VERSION=$(DEB_VERSION) ARCH=$$($(GO) env GOARCH) $(GO) run $(NFPM) package -f packaging/nfpm.yaml -p deb -t out/cellblock.deb
 

@@ -62,8 +62,8 @@ type Settings struct {
 }
 
 func (s Settings) withDefaults() Settings {
-	fallback(&s.Sessions, 512)
-	fallback(&s.MemoryBytes, machineMemory()*3/4)
+	fallback(&s.Sessions, warden.DefaultSessions)
+	fallback(&s.MemoryBytes, warden.DefaultMemory())
 	fallback(&s.Quota.Sessions, 64)
 	fallback(&s.Quota.MemoryBytes, s.MemoryBytes)
 	fallback(&s.Quota.Executions, 64)

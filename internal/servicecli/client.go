@@ -16,6 +16,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/cellblock/cellblock/internal/api"
+	"github.com/cellblock/cellblock/internal/config"
 )
 
 // client asks a service.
@@ -49,7 +50,7 @@ func (f *serviceFlags) connect() (*client, error) {
 	}
 	u, err := url.Parse(where)
 	if err != nil {
-		return nil, usagef("%q is no address of a service: %v", where, err)
+		return nil, config.Usagef("%q is no address of a service: %v", where, err)
 	}
 	c := &client{where: where, token: os.Getenv("CELLBLOCK_TOKEN")}
 	switch {
@@ -62,7 +63,7 @@ func (f *serviceFlags) connect() (*client, error) {
 		c.base = u.Scheme + "://" + u.Host
 		c.http = &http.Client{}
 	default:
-		return nil, usagef("%q is no address of a service: write unix:///path/of.sock, http://host:port or https://host:port", where)
+		return nil, config.Usagef("%q is no address of a service: write unix:///path/of.sock, http://host:port or https://host:port", where)
 	}
 	return c, nil
 }
@@ -72,7 +73,7 @@ const systemSocket = "/run/cellblock/cellblock.sock"
 
 // usualSocket is that of this user's own service, or else the machine's.
 func usualSocket() string {
-	own := defaultSocket()
+	own := config.DefaultSocket()
 	if _, err := os.Stat(own); err != nil {
 		return systemSocket
 	}
@@ -110,7 +111,7 @@ func (c *client) send(ctx context.Context, method, path string, body io.Reader, 
 	p := &api.Problem{Status: resp.StatusCode, Detail: strings.TrimSpace(string(text))}
 	_ = json.Unmarshal(text, p) // what is between here and the service may answer in other words
 	if p.Kind == api.KindInvalid {
-		return nil, &usageError{p.Detail}
+		return nil, &config.UsageError{Text: p.Detail}
 	}
 	return nil, p
 }

@@ -7,6 +7,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/cellblock/cellblock/internal/api"
+	"github.com/cellblock/cellblock/internal/config"
 )
 
 func newConfig(a *app) *cobra.Command {
@@ -26,12 +27,12 @@ func newConfigCheck(a *app) *cobra.Command {
 				path = args[0]
 			}
 			o := newOptions()
-			keys := o.keys()
+			keys := o.Keys()
 			serve := newServe(a) // for its flags, none of which is set
-			if err := settle(keys, serve.Flags(), path, os.LookupEnv); err != nil {
+			if err := config.Settle(keys, serve.Flags(), path, os.LookupEnv); err != nil {
 				return err
 			}
-			log, err := o.logger(a.Err)
+			log, err := o.Logger(a.Err)
 			if err != nil {
 				return err
 			}
@@ -40,7 +41,7 @@ func newConfigCheck(a *app) *cobra.Command {
 				return err
 			}
 			if err := settings.Check(); err != nil {
-				return usagef("%v", err)
+				return config.Usagef("%v", err)
 			}
 			return a.printf("ok\n")
 		},
@@ -51,8 +52,8 @@ func newConfigKeys(a *app) *cobra.Command {
 	return &cobra.Command{
 		Use: "keys", Short: "List every key, with its environment variable", Args: noArguments,
 		RunE: func(*cobra.Command, []string) error {
-			for _, k := range new(options).keys() {
-				if err := a.printf("%-17s %s\n%-17s %s\n", k.name, strings.ReplaceAll(k.help, "`", ""), "", k.env()); err != nil {
+			for _, k := range new(options).Keys() {
+				if err := a.printf("%-17s %s\n%-17s %s\n", k.Name, strings.ReplaceAll(k.Help, "`", ""), "", k.Variable()); err != nil {
 					return err
 				}
 			}
@@ -66,7 +67,7 @@ func newConfigToken(a *app) *cobra.Command {
 		Use: "token NAME", Short: "Make a token: the secret for the client, the line for the tokens file", Args: cobra.ExactArgs(1),
 		RunE: func(_ *cobra.Command, args []string) error {
 			if args[0] == "" || len(args[0]) > 64 || strings.ContainsAny(args[0], " \t\r\n#") {
-				return usagef("%q is no name of a token: 1 to 64 characters without blanks", args[0])
+				return config.Usagef("%q is no name of a token: 1 to 64 characters without blanks", args[0])
 			}
 			secret, line := api.NewToken(args[0])
 			return a.printf("secret, told only now:\n  %s\nline for the tokens file:\n  %s\n", secret, line)

@@ -19,6 +19,7 @@ import (
 	"github.com/cellblock/cellblock/executor"
 	"github.com/cellblock/cellblock/internal/api"
 	"github.com/cellblock/cellblock/internal/cli"
+	"github.com/cellblock/cellblock/internal/config"
 )
 
 const execExample = `  cellblock exec -c 'print(6*7)'
@@ -49,13 +50,13 @@ func newExec(a *app) *cobra.Command {
 	fs.StringVarP(&c.code, "command", "c", "", "run `CODE`")
 	fs.StringVar(&c.session, "session", "", "in the session `ID`, which is made if there is none")
 	fs.StringArrayVar(&c.files, "file", nil, "give the code a `FILE[:NAME]`; may be repeated")
-	fs.Var(durationValue{&c.timeout}, "timeout", "stop it after this `TIME` by the clock")
+	fs.Var(config.Duration(&c.timeout), "timeout", "stop it after this `TIME` by the clock")
 	fs.BoolVar(&c.fresh, "fresh", false, "start with a clean namespace")
 	fs.BoolVar(&c.validate, "validate", false, "refuse code in which the validator finds an issue")
 	fs.BoolVar(&c.keep, "keep-running", false, "let the code go on when this command ends")
 	fs.StringVar(&c.root, "root", "", "for a new session, use the prepared root of this `NAME`")
-	fs.Var(listValue{&c.preload}, "preload", "for a new session, import `MODULES` first: pandas, numpy as np")
-	fs.Var(sizeValue{&c.memory}, "memory", "for a new session, limit memory to `SIZE`")
+	fs.Var(config.List(&c.preload), "preload", "for a new session, import `MODULES` first: pandas, numpy as np")
+	fs.Var(config.Size(&c.memory), "memory", "for a new session, limit memory to `SIZE`")
 	fs.BoolVar(&c.json, "json", false, "print the result as JSON instead of the output")
 	c.add(fs)
 	return cmd
@@ -104,10 +105,10 @@ func (c *execCommand) body(args []string) (api.StandaloneExecution, error) {
 	}
 	switch {
 	case c.code != "" && len(args) > 0:
-		return body, usagef("-c and a file are both given: choose one")
+		return body, config.Usagef("-c and a file are both given: choose one")
 	case c.code != "":
 	case len(args) != 1:
-		return body, usagef("nothing to run, or too much: give one FILE, - for standard input, or -c CODE")
+		return body, config.Usagef("nothing to run, or too much: give one FILE, - for standard input, or -c CODE")
 	case args[0] == "-":
 		text, err := io.ReadAll(c.app.In)
 		if err != nil {
@@ -117,7 +118,7 @@ func (c *execCommand) body(args []string) (api.StandaloneExecution, error) {
 	default:
 		text, err := os.ReadFile(args[0])
 		if err != nil {
-			return body, usagef("cannot read the program: %v", err)
+			return body, config.Usagef("cannot read the program: %v", err)
 		}
 		body.Code = string(text)
 	}
@@ -128,7 +129,7 @@ func (c *execCommand) body(args []string) (api.StandaloneExecution, error) {
 		}
 		content, err := os.ReadFile(path)
 		if err != nil {
-			return body, usagef("--file: %v", err)
+			return body, config.Usagef("--file: %v", err)
 		}
 		body.InputFiles = append(body.InputFiles, api.InputFile{Name: name, Content: content})
 	}

@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/cellblock/cellblock/internal/api"
+	"github.com/cellblock/cellblock/internal/config"
 )
 
 type filesCommand struct {
@@ -82,7 +83,7 @@ func (c *filesCommand) get(client *client, args []string) (err error) {
 	}
 	f, err := os.Create(to)
 	if err != nil {
-		return usagef("cannot write: %v", err)
+		return config.Usagef("cannot write: %v", err)
 	}
 	defer func() {
 		if cerr := f.Close(); err == nil {
@@ -100,7 +101,7 @@ func (c *filesCommand) put(client *client, args []string) error {
 	}
 	f, err := os.Open(args[1])
 	if err != nil {
-		return usagef("cannot read: %v", err)
+		return config.Usagef("cannot read: %v", err)
 	}
 	defer f.Close()
 	resp, err := client.send(context.Background(), "PUT", filePath(args[0], path), f, "Content-Type", "application/octet-stream")

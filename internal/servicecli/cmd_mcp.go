@@ -17,6 +17,7 @@ import (
 
 	"github.com/cellblock/cellblock/executor"
 	"github.com/cellblock/cellblock/internal/cli"
+	"github.com/cellblock/cellblock/internal/config"
 	"github.com/cellblock/cellblock/internal/mcp"
 )
 
@@ -54,16 +55,16 @@ func newMCP(a *app) *cobra.Command {
 	fs.SortFlags = false
 	fs.StringArrayVar(&c.files, "file", nil, "copy the file `HOST[:NAME]` into the workspace; may be repeated")
 	fs.StringArrayVar(&c.dirs, "dir", nil, "copy the directory `HOST[:NAME][:ro]` into the workspace, read-only with :ro; may be repeated")
-	keys := slices.DeleteFunc(c.options.keys(), func(k key) bool { return !slices.Contains(mcpKeys, k.name) })
+	keys := slices.DeleteFunc(c.options.Keys(), func(k config.Key) bool { return !slices.Contains(mcpKeys, k.Name) })
 	for i, k := range keys {
-		switch k.name {
+		switch k.Name {
 		case "max_output":
-			keys[i].help = "what can be read of each stream of a call, `SIZE` (default 1M)"
+			keys[i].Help = "what can be read of each stream of a call, `SIZE` (default 1M)"
 		case "log_level":
-			keys[i].help = "`LEVEL` of what is logged: debug, info, warn, error (default warn)"
+			keys[i].Help = "`LEVEL` of what is logged: debug, info, warn, error (default warn)"
 		}
 	}
-	addTo(fs, keys)
+	config.AddTo(fs, keys)
 	cmd.AddCommand(newMCPInstall(a))
 	return cmd
 }
@@ -73,39 +74,39 @@ const mcpMaxOutput = 1 << 20
 
 func (c *mcpCommand) serve() (err error) {
 	o := &c.options
-	if o.maxOutput == 0 {
-		o.maxOutput = mcpMaxOutput
+	if o.MaxOutput == 0 {
+		o.MaxOutput = mcpMaxOutput
 	}
-	if o.maxTimeout == 0 {
-		o.maxTimeout = time.Hour
+	if o.MaxTimeout == 0 {
+		o.MaxTimeout = time.Hour
 	}
-	if o.logLevel == "" {
-		o.logLevel = "warn" // clients show standard error
+	if o.LogLevel == "" {
+		o.LogLevel = "warn" // clients show standard error
 	}
-	log, err := o.logger(c.app.Err)
+	log, err := o.Logger(c.app.Err)
 	if err != nil {
 		return err
 	}
-	settings, err := o.settings(log)
+	cfg, err := o.Executor()
 	if err != nil {
 		return err
 	}
-	if o.timeout > o.maxTimeout {
-		return usagef("--timeout is above --max-timeout")
+	if o.Timeout > o.MaxTimeout {
+		return config.Usagef("--timeout is above --max-timeout")
 	}
 	var in mcp.Inputs
 	if in.Files, err = cli.InputFiles(c.files); err != nil {
-		return usagef("%v", err)
+		return config.Usagef("%v", err)
 	}
 	if in.Dirs, err = cli.InputDirs(c.dirs); err != nil {
-		return usagef("%v", err)
+		return config.Usagef("%v", err)
 	}
 	signal.Ignore(syscall.SIGPIPE) // a client that is gone ends standard input, too
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
 	defer stop()
 	building := stage{planned: make(chan struct{})}
-	settings.Executor.Progress = building.update
-	ex, err := executor.New(settings.Executor)
+	cfg.Progress = building.update
+	ex, err := executor.New(cfg)
 	if err != nil {
 		return err
 	}
@@ -121,7 +122,7 @@ func (c *mcpCommand) serve() (err error) {
 		return err
 	}
 	server := mcp.New(mcp.Options{
-		Version: version, Log: log, Limits: mcp.LocalLimits(ex.Config().SessionLimits(), o.maxTimeout),
+		Version: version, Log: log, Limits: mcp.LocalLimits(ex.Config().SessionLimits(), o.MaxTimeout),
 		Preparing: building.text,
 		Open:      func() mcp.Sandbox { return mcp.NewLocal(ex, in) },
 	})

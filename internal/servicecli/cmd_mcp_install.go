@@ -10,6 +10,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/cellblock/cellblock/internal/mcp"
+
+	"github.com/cellblock/cellblock/internal/config"
 )
 
 const installLong = `Print the settings that make an MCP client use Cellblock, and say on standard
@@ -28,25 +30,25 @@ func newMCPInstall(a *app) *cobra.Command {
 		DisableFlagsInUseLine: true,
 		RunE: func(_ *cobra.Command, args []string) error {
 			if client == "" {
-				return usagef("name a client with --client: %s", strings.Join(mcp.Clients(), ", "))
+				return config.Usagef("name a client with --client: %s", strings.Join(mcp.Clients(), ", "))
 			}
 			program, err := theCommand()
 			if err != nil {
 				return err
 			}
 			if err := newMCP(a).ParseFlags(args); err != nil {
-				return usagef("what follows -- must be flags of cellblock mcp: %v", err)
+				return config.Usagef("what follows -- must be flags of cellblock mcp: %v", err)
 			}
 			if args, err = absolute(args); err != nil {
 				return err
 			}
 			how := mcp.Launch{Name: name, Command: program, Args: append([]string{"mcp"}, args...), URL: url}
 			if url != "" && len(args) > 0 {
-				return usagef("flags of cellblock mcp mean nothing to the service at --url")
+				return config.Usagef("flags of cellblock mcp mean nothing to the service at --url")
 			}
 			text, where, err := how.Settings(client)
 			if err != nil {
-				return usagef("--client: %v", err)
+				return config.Usagef("--client: %v", err)
 			}
 			fmt.Fprintf(a.Err, "# %s\n", where)
 			return a.printf("%s\n", text)

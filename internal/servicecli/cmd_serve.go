@@ -16,7 +16,9 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/cellblock/cellblock/internal/api"
+	"github.com/cellblock/cellblock/internal/config"
 	"github.com/cellblock/cellblock/internal/e2b"
+	"github.com/cellblock/cellblock/internal/warden"
 )
 
 // version is set by the linker.
@@ -55,12 +57,12 @@ func newServe(a *app) *cobra.Command {
 	}
 	fs := cmd.Flags()
 	fs.SortFlags = false
-	fs.StringVar(&c.config, "config", "", "read the configuration from `FILE` (default "+defaultConfig+", if it is there)")
+	fs.StringVar(&c.config, "config", "", "read the configuration from `FILE` (default "+config.DefaultPath+", if it is there)")
 	fs.BoolVar(&c.lifeline, "lifeline", false, "end when standard input does: the service of one process, which ends with it")
-	keys := c.options.keys()
-	addTo(fs, keys)
+	keys := c.options.Keys()
+	config.AddTo(fs, keys)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		if err := settle(keys, fs, configPath(c.config), os.LookupEnv); err != nil {
+		if err := config.Settle(keys, fs, configPath(c.config), os.LookupEnv); err != nil {
 			return err
 		}
 		return c.serve()
@@ -71,13 +73,13 @@ func newServe(a *app) *cobra.Command {
 // configPath is the file that a flag or the environment names.
 func configPath(flag string) string {
 	if flag == "" {
-		return os.Getenv(envPrefix + "CONFIG")
+		return os.Getenv(config.EnvPrefix + "CONFIG")
 	}
 	return flag
 }
 
 func (c *serveCommand) serve() error {
-	log, err := c.options.logger(c.app.Err)
+	log, err := c.options.Logger(c.app.Err)
 	if err != nil {
 		return err
 	}
@@ -94,18 +96,33 @@ func (c *serveCommand) serve() error {
 	if err != nil {
 		return err
 	}
-	settings.Hosts = append(settings.Hosts, hosts...)
-	server, err := api.New(settings)
-	if err != nil {
-		if door != nil {
-			door.Close()
-		}
-		return err
+	if door != nil {
+		defer door.Close()
 	}
+	settings.Hosts = append(settings.Hosts, hosts...)
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
+	began := time.Now()
+	config.Notify("STATUS=Preparing the root", config.ExtendTimeout)
+	if settings.Engine, err = c.options.engine(ctx); err != nil {
+		if ctx.Err() != nil {
+			return nil // told to end while it waited
+		}
+		return err
+	}
+	server, err := api.New(settings)
+	if err != nil {
+		return errors.Join(err, settings.Engine.Close())
+	}
+	if w, ok := settings.Engine.(*warden.Client); ok {
+		log.Info("the warden has the sessions", "socket", c.options.Warden, "version", w.Version())
+		go func() {
+			<-w.Ended()
+			cancel(errWardenEnded)
+		}()
+	}
 	if c.lifeline {
 		go func() {
 			io.Copy(io.Discard, c.app.In)
@@ -123,26 +140,24 @@ func (c *serveCommand) serve() error {
 	}
 	if door != nil {
 		log.Info("listening for E2B's SDK", "address", address(door))
-		sandboxes := e2b.New(server, e2b.Settings{Open: c.options.e2bOpen})
+		sandboxes := e2b.New(server, e2b.Settings{Open: c.options.E2BOpen})
 		serving.Go(func() {
 			if err := server.ServeDoor(door, sandboxes.Door(doorHosts)); err != nil {
 				cancel(fmt.Errorf("cannot serve on %s: %w", address(door), err))
 			}
 		})
 	}
-	began := time.Now()
-	notify("STATUS=Preparing the root", extendTimeout)
 	err = server.Warm(ctx)
 	if err == nil {
 		log.Info("ready", "seconds", time.Since(began).Seconds())
-		notify("READY=1", "STATUS=Ready")
-		watched := watchdog(ctx)
+		config.Notify("READY=1", "STATUS=Ready")
+		watched := config.Watchdog(ctx)
 		renewOnHangup(ctx, server, log)
 		watched.Wait()
 		log.Info("ending", "why", fmt.Sprint(context.Cause(ctx)))
 	}
-	notify("STOPPING=1", "STATUS=Ending sessions")
-	drain, done := context.WithTimeout(context.Background(), c.options.drainTime())
+	config.Notify("STOPPING=1", "STATUS=Ending sessions")
+	drain, done := context.WithTimeout(context.Background(), c.options.DrainTime())
 	defer done()
 	if err != nil && ctx.Err() == nil {
 		done() // it never served
@@ -152,9 +167,15 @@ func (c *serveCommand) serve() error {
 	if ctx.Err() != nil {
 		err = nil // told to end, be it while it started
 	}
+	if errors.Is(context.Cause(ctx), errWardenEnded) {
+		err = errWardenEnded
+	}
 	log.Info("ended")
 	return errors.Join(err, serr)
 }
+
+// errWardenEnded is why a service ends that did not keep its sessions itself.
+var errWardenEnded = errors.New("the warden has ended, and with it all sessions")
 
 // renewOnHangup renews the service's root and template for each SIGHUP, until ctx
 // ends.
@@ -175,34 +196,6 @@ func renewOnHangup(ctx context.Context, server *api.Server, log *slog.Logger) {
 			return
 		}
 	}
-}
-
-func (o *options) drainTime() time.Duration {
-	if o.drain == 0 {
-		return 10 * time.Second
-	}
-	return o.drain
-}
-
-func (o *options) logger(w io.Writer) (*slog.Logger, error) {
-	var level slog.Level
-	if o.logLevel != "" {
-		if err := level.UnmarshalText([]byte(o.logLevel)); err != nil {
-			return nil, usagef("log_level: %q is none of debug, info, warn, error", o.logLevel)
-		}
-	}
-	options := &slog.HandlerOptions{Level: level}
-	format := o.logFormat
-	if format == "" && os.Getenv("JOURNAL_STREAM") != "" {
-		format = "json"
-	}
-	switch format {
-	case "json":
-		return slog.New(slog.NewJSONHandler(w, options)), nil
-	case "", "text":
-		return slog.New(slog.NewTextHandler(w, options)), nil
-	}
-	return nil, usagef("log_format: %q is neither text nor json", format)
 }
 
 func closeAll(listeners []net.Listener) {

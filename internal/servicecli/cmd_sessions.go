@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/cellblock/cellblock/internal/api"
+	"github.com/cellblock/cellblock/internal/config"
 )
 
 type sessionsCommand struct {
@@ -35,7 +36,7 @@ func newSessions(a *app) *cobra.Command {
 	fs := cmd.Flags()
 	fs.BoolVar(&c.json, "json", false, "print one session a line, as JSON")
 	fs.BoolVar(&c.watch, "watch", false, "show state, memory and CPU live, until Ctrl-C")
-	fs.Var(durationValue{&c.every}, "every", "with --watch, look at this pace, `TIME`")
+	fs.Var(config.Duration(&c.every), "every", "with --watch, look at this pace, `TIME`")
 	cmd.AddCommand(c.newCommand(), c.endCommand(), c.interruptCommand())
 	return cmd
 }
@@ -46,11 +47,11 @@ func (c *sessionsCommand) newCommand() *cobra.Command {
 	cmd := &cobra.Command{Use: "new [ID]", Short: "Make a session and print its id", Args: cobra.MaximumNArgs(1)}
 	fs := cmd.Flags()
 	fs.StringVar(&body.Root, "root", "", "use the prepared root of this `NAME`")
-	fs.Var(listValue{&body.Preload}, "preload", "import `MODULES` first: pandas, numpy as np")
-	fs.Var(sizeValue{&memory}, "memory", "limit memory to `SIZE`")
-	fs.Var(sizeValue{&workspace}, "workspace-size", "limit the workspace's files to `SIZE`")
-	fs.Var(numberValue{&body.Limits.CPUs}, "cpus", "limit the speed to `N` cores")
-	fs.Var(countValue{&body.Limits.PIDs}, "pids", "limit processes and threads to `N`")
+	fs.Var(config.List(&body.Preload), "preload", "import `MODULES` first: pandas, numpy as np")
+	fs.Var(config.Size(&memory), "memory", "limit memory to `SIZE`")
+	fs.Var(config.Size(&workspace), "workspace-size", "limit the workspace's files to `SIZE`")
+	fs.Var(config.Number(&body.Limits.CPUs), "cpus", "limit the speed to `N` cores")
+	fs.Var(config.Count(&body.Limits.PIDs), "pids", "limit processes and threads to `N`")
 	cmd.RunE = func(_ *cobra.Command, args []string) error {
 		if len(args) == 1 {
 			body.ID = args[0]

@@ -11,12 +11,8 @@ import (
 	"strings"
 	"syscall"
 
-	"github.com/cellblock/cellblock/nsjail"
+	"github.com/cellblock/cellblock/internal/config"
 )
-
-// defaultSocket is where a service listens that was told nothing, and where
-// clients look for it.
-func defaultSocket() string { return filepath.Join(nsjail.RuntimeDir(), "cellblock.sock") }
 
 // open makes the listeners, or takes those that systemd passed. hosts are the
 // names by which TCP may be called.
@@ -26,32 +22,32 @@ func (o *options) open() (listeners []net.Listener, hosts []string, err error) {
 			closeAll(listeners)
 		}
 	}()
-	listeners, err = passedSockets()
+	listeners, err = config.PassedSockets()
 	if err != nil {
 		return listeners, nil, err
 	}
-	if o.socket == "" && len(listeners) == 0 {
-		o.socket = defaultSocket()
+	if o.Socket == "" && len(listeners) == 0 {
+		o.Socket = config.DefaultSocket()
 	}
-	if o.socket != "" && o.socket != "none" {
+	if o.Socket != "" && o.Socket != "none" {
 		l, err := o.listenUnix()
 		if err != nil {
 			return listeners, nil, err
 		}
 		listeners = append(listeners, l)
 	}
-	if o.listen != "" {
-		if o.tokens == "" {
-			return listeners, nil, usagef("listen: TCP needs tokens: name their file with tokens")
+	if o.Listen != "" {
+		if o.Tokens == "" {
+			return listeners, nil, config.Usagef("listen: TCP needs tokens: name their file with tokens")
 		}
-		l, names, err := o.listenTCP("listen", o.listen)
+		l, names, err := o.listenTCP("listen", o.Listen)
 		if err != nil {
 			return listeners, nil, err
 		}
 		listeners, hosts = append(listeners, l), names
 	}
-	if len(listeners) == 0 && o.e2b == "" {
-		return nil, nil, usagef("there is nothing to listen on: socket is none, and listen names no address")
+	if len(listeners) == 0 && o.E2B == "" {
+		return nil, nil, config.Usagef("there is nothing to listen on: socket is none, and listen names no address")
 	}
 	return listeners, hosts, nil
 }
@@ -59,9 +55,9 @@ func (o *options) open() (listeners []net.Listener, hosts []string, err error) {
 // listenUnix makes the socket. One that a dead service left is replaced; one
 // that answers is in use.
 func (o *options) listenUnix() (net.Listener, error) {
-	path := o.socket
+	path := o.Socket
 	if len(path) > 107 {
-		return nil, usagef("socket: %q is longer than the 107 bytes that the kernel takes", path)
+		return nil, config.Usagef("socket: %q is longer than the 107 bytes that the kernel takes", path)
 	}
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		return nil, fmt.Errorf("cannot make the socket's directory: %w", err)
@@ -82,16 +78,16 @@ func (o *options) listenUnix() (net.Listener, error) {
 	if err != nil {
 		return nil, fmt.Errorf("cannot listen: %w", err)
 	}
-	if o.group == "" {
+	if o.Group == "" {
 		return l, nil
 	}
-	gid, err := groupID(o.group)
+	gid, err := groupID(o.Group)
 	if err == nil {
 		err = errors.Join(os.Chown(path, -1, gid), os.Chmod(path, 0o660))
 	}
 	if err != nil {
 		l.Close()
-		return nil, fmt.Errorf("cannot give the socket to group %q: %w", o.group, err)
+		return nil, fmt.Errorf("cannot give the socket to group %q: %w", o.Group, err)
 	}
 	return l, nil
 }
@@ -99,26 +95,26 @@ func (o *options) listenUnix() (net.Listener, error) {
 // checkE2B says whether E2B's SDK may be answered as it is asked for.
 func (o *options) checkE2B() error {
 	switch {
-	case o.e2b == "" && o.e2bOpen:
-		return usagef("e2b_open: there is no address to be open: name it with e2b")
-	case o.e2b == "":
+	case o.E2B == "" && o.E2BOpen:
+		return config.Usagef("e2b_open: there is no address to be open: name it with e2b")
+	case o.E2B == "":
 		return nil
-	case o.e2bOpen && o.tokens != "":
-		return usagef("e2b_open: there are tokens, which are its API keys: leave one of the two out")
-	case o.tokens == "" && !o.e2bOpen:
-		return usagef("e2b: its API keys are tokens: name their file with tokens, or let everybody on this machine in with e2b_open")
-	case o.e2bOpen && !isLoopback(o.e2b):
-		return usagef("e2b_open: %s is no loopback address", o.e2b)
+	case o.E2BOpen && o.Tokens != "":
+		return config.Usagef("e2b_open: there are tokens, which are its API keys: leave one of the two out")
+	case o.Tokens == "" && !o.E2BOpen:
+		return config.Usagef("e2b: its API keys are tokens: name their file with tokens, or let everybody on this machine in with e2b_open")
+	case o.E2BOpen && !isLoopback(o.E2B):
+		return config.Usagef("e2b_open: %s is no loopback address", o.E2B)
 	}
 	return nil
 }
 
 // openE2B makes the listener for E2B's SDK; nil where none is asked for.
 func (o *options) openE2B() (net.Listener, []string, error) {
-	if o.e2b == "" {
+	if o.E2B == "" {
 		return nil, nil, nil
 	}
-	return o.listenTCP("e2b", o.e2b)
+	return o.listenTCP("e2b", o.E2B)
 }
 
 func isLoopback(address string) bool {
@@ -132,22 +128,22 @@ func isLoopback(address string) bool {
 func (o *options) listenTCP(key, address string) (net.Listener, []string, error) {
 	host, _, err := net.SplitHostPort(address)
 	if err != nil {
-		return nil, nil, usagef("%s: %v", key, err)
+		return nil, nil, config.Usagef("%s: %v", key, err)
 	}
-	if (o.tlsCert == "") != (o.tlsKey == "") {
-		return nil, nil, usagef("tls_cert and tls_key go together")
+	if (o.TLSCert == "") != (o.TLSKey == "") {
+		return nil, nil, config.Usagef("tls_cert and tls_key go together")
 	}
 	loopback := isLoopback(address)
-	if o.tlsCert == "" && !loopback {
-		return nil, nil, usagef("%s: %s is no loopback address, and tokens must not cross a network in clear: name tls_cert and tls_key", key, address)
+	if o.TLSCert == "" && !loopback {
+		return nil, nil, config.Usagef("%s: %s is no loopback address, and tokens must not cross a network in clear: name tls_cert and tls_key", key, address)
 	}
-	var config *tls.Config
-	if o.tlsCert != "" {
-		pair, err := tls.LoadX509KeyPair(o.tlsCert, o.tlsKey)
+	var secure *tls.Config
+	if o.TLSCert != "" {
+		pair, err := tls.LoadX509KeyPair(o.TLSCert, o.TLSKey)
 		if err != nil {
-			return nil, nil, usagef("tls: %v", err)
+			return nil, nil, config.Usagef("tls: %v", err)
 		}
-		config = &tls.Config{Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS12, NextProtos: []string{"http/1.1"}}
+		secure = &tls.Config{Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS12, NextProtos: []string{"http/1.1"}}
 	}
 	l, err := net.Listen("tcp", address)
 	if err != nil {
@@ -160,11 +156,11 @@ func (o *options) listenTCP(key, address string) (net.Listener, []string, error)
 			names = append(names, net.JoinHostPort(h, port))
 		}
 	}
-	for _, h := range o.hosts {
+	for _, h := range o.Hosts {
 		names = append(names, strings.ToLower(net.JoinHostPort(h, port)))
 	}
-	if config != nil {
-		l = tls.NewListener(l, config)
+	if secure != nil {
+		l = tls.NewListener(l, secure)
 	}
 	return l, names, nil
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/cellblock/cellblock/internal/cli"
+	"github.com/cellblock/cellblock/internal/config"
 )
 
 // Streams are the standard streams of the program.
@@ -36,13 +37,6 @@ type app struct {
 	status int
 }
 
-// usageError is a command line, or a configuration, that cannot be carried out.
-type usageError struct{ text string }
-
-func (e *usageError) Error() string { return e.text }
-
-func usagef(format string, a ...any) error { return &usageError{fmt.Sprintf(format, a...)} }
-
 // Run carries out one command line and returns the exit status. The error, if
 // any, is still to be printed.
 func Run(args []string, streams Streams) (int, error) {
@@ -50,7 +44,7 @@ func Run(args []string, streams Streams) (int, error) {
 	root := a.root()
 	root.SetArgs(args)
 	err := root.Execute()
-	var usage *usageError
+	var usage *config.UsageError
 	switch {
 	case errors.As(err, &usage):
 		return statusUsage, err
@@ -73,9 +67,9 @@ func (a *app) root() *cobra.Command {
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		var invalid *pflag.InvalidValueError
 		if errors.As(err, &invalid) {
-			return usagef("--%s %q: %v (see: %s --help)", invalid.GetFlag().Name, invalid.GetValue(), invalid.Unwrap(), cmd.CommandPath())
+			return config.Usagef("--%s %q: %v (see: %s --help)", invalid.GetFlag().Name, invalid.GetValue(), invalid.Unwrap(), cmd.CommandPath())
 		}
-		return usagef("%v (see: %s --help)", err, cmd.CommandPath())
+		return config.Usagef("%v (see: %s --help)", err, cmd.CommandPath())
 	})
 	root.AddCommand(newServe(a), newExec(a), newSessions(a), newFiles(a), newMCP(a), newConfig(a))
 	return root
@@ -84,7 +78,7 @@ func (a *app) root() *cobra.Command {
 // noArguments is for commands that take none.
 func noArguments(cmd *cobra.Command, args []string) error {
 	if len(args) > 0 {
-		return usagef("%s takes no argument, and %q was given", cmd.CommandPath(), args[0])
+		return config.Usagef("%s takes no argument, and %q was given", cmd.CommandPath(), args[0])
 	}
 	return nil
 }

@@ -69,12 +69,12 @@ var order = [][]string{
 	{"internal/template"},
 	{"executor"},
 	{"internal/cli", "internal/mcp"},
-	{"internal/warden"},
+	{"internal/config", "internal/warden"},
 	{"internal/warden/wardentest"},
 	{"internal/api"},
 	{"internal/e2b"},
-	{"internal/servicecli"},
-	{"cmd/cellblock", "cmd/cellblock-service"},
+	{"internal/servicecli", "internal/wardencli"},
+	{"cmd/cellblock", "cmd/cellblock-service", "cmd/cellblock-warden"},
 }
 
 func TestImportsPointOneWay(t *testing.T) {
@@ -115,6 +115,23 @@ func TestRunLinksNoService(t *testing.T) {
 	for _, heavy := range []string{"net/http", "crypto/tls", "github.com/danielgtaylor/huma/v2", "github.com/modelcontextprotocol/go-sdk/mcp", "github.com/prometheus/client_golang/prometheus"} {
 		if slices.Contains(strings.Fields(string(out)), heavy) {
 			t.Errorf("cmd/cellblock links %s", heavy)
+		}
+	}
+}
+
+// The privileged half of a service has no network, and speaks no HTTP.
+func TestWardenLinksNoHTTP(t *testing.T) {
+	out, err := exec.Command("go", "list", "-deps", "../../cmd/cellblock-warden").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	linked := strings.Fields(string(out))
+	if !slices.Contains(linked, module+"internal/warden") {
+		t.Fatalf("these are not its packages: %.200s", out)
+	}
+	for _, p := range []string{"net/http", "crypto/tls", "github.com/danielgtaylor/huma/v2", module + "internal/api", module + "internal/mcp"} {
+		if slices.Contains(linked, p) {
+			t.Errorf("cmd/cellblock-warden links %s", p)
 		}
 	}
 }

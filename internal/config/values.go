@@ -1,4 +1,4 @@
-package servicecli
+package config
 
 import (
 	"errors"
@@ -8,7 +8,32 @@ import (
 	"time"
 
 	"github.com/docker/go-units"
+	"github.com/spf13/pflag"
 )
+
+// String is a text, kept in p.
+func String(p *string) pflag.Value { return stringValue{p} }
+
+// Bool is true or false, kept in p.
+func Bool(p *bool) pflag.Value { return boolValue{p} }
+
+// Size is a number of bytes, such as 512M, kept in p.
+func Size(p *int64) pflag.Value { return sizeValue{p} }
+
+// Duration is a time, such as 30s, kept in p.
+func Duration(p *time.Duration) pflag.Value { return durationValue{p} }
+
+// Count is a whole number above 0, kept in p.
+func Count(p *int) pflag.Value { return countValue{p} }
+
+// Number is a number above 0, kept in p.
+func Number(p *float64) pflag.Value { return numberValue{p} }
+
+// List is a list, with commas or given several times, kept in p.
+func List(p *[]string) pflag.Value { return listValue{p} }
+
+// Env is a variable, NAME=VALUE, given several times, kept in p.
+func Env(p *map[string]string) pflag.Value { return envValue{p} }
 
 type stringValue struct{ s *string }
 

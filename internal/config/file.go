@@ -1,4 +1,4 @@
-package servicecli
+package config
 
 import (
 	"errors"
@@ -12,51 +12,51 @@ import (
 	"github.com/spf13/pflag"
 )
 
-// defaultConfig is read when there is one and none is named.
-const defaultConfig = "/etc/cellblock/cellblock.toml"
+// DefaultPath is read when there is one and none is named.
+const DefaultPath = "/etc/cellblock/cellblock.toml"
 
-// envPrefix begins the variable of a key: memory is CELLBLOCK_SERVE_MEMORY.
-const envPrefix = "CELLBLOCK_SERVE_"
+// EnvPrefix begins the variable of a key: memory is CELLBLOCK_SERVE_MEMORY.
+const EnvPrefix = "CELLBLOCK_SERVE_"
 
-// key is one thing that can be configured, under one name for the file (as it
+// Key is one thing that can be configured, under one name for the file (as it
 // is), the flag (--tls-cert) and the environment (CELLBLOCK_SERVE_TLS_CERT).
-type key struct {
-	name  string
-	value pflag.Value
-	help  string
+type Key struct {
+	Name  string
+	Value pflag.Value
+	Help  string
 }
 
-func (k key) flag() string { return strings.ReplaceAll(k.name, "_", "-") }
-func (k key) env() string  { return envPrefix + strings.ToUpper(k.name) }
+func (k Key) Flag() string     { return strings.ReplaceAll(k.Name, "_", "-") }
+func (k Key) Variable() string { return EnvPrefix + strings.ToUpper(k.Name) }
 
-// addTo makes a flag of each key.
-func addTo(fs *pflag.FlagSet, keys []key) {
+// AddTo makes a flag of each key.
+func AddTo(fs *pflag.FlagSet, keys []Key) {
 	for _, k := range keys {
-		f := fs.VarPF(k.value, k.flag(), "", k.help)
-		if _, ok := k.value.(boolValue); ok {
+		f := fs.VarPF(k.Value, k.Flag(), "", k.Help)
+		if _, ok := k.Value.(boolValue); ok {
 			f.NoOptDefVal = "true"
 		}
 	}
 }
 
-// settle gives each key that no flag set the value of the environment, or else
+// Settle gives each key that no flag set the value of the environment, or else
 // of the file.
-func settle(keys []key, flags *pflag.FlagSet, path string, env func(string) (string, bool)) error {
+func Settle(keys []Key, flags *pflag.FlagSet, path string, env func(string) (string, bool)) error {
 	file, err := readFile(path, keys)
 	if err != nil {
 		return err
 	}
 	for _, k := range keys {
-		if flags.Lookup(k.flag()).Changed {
+		if f := flags.Lookup(k.Flag()); f != nil && f.Changed {
 			continue
 		}
-		values, where := file[k.name], path+": "+k.name
-		if text, ok := env(k.env()); ok {
-			values, where = []string{text}, k.env()
+		values, where := file[k.Name], path+": "+k.Name
+		if text, ok := env(k.Variable()); ok {
+			values, where = []string{text}, k.Variable()
 		}
 		for _, v := range values {
-			if err := k.value.Set(v); err != nil {
-				return usagef("%s: %q: %v", where, v, err)
+			if err := k.Value.Set(v); err != nil {
+				return Usagef("%s: %q: %v", where, v, err)
 			}
 		}
 	}
@@ -65,25 +65,25 @@ func settle(keys []key, flags *pflag.FlagSet, path string, env func(string) (str
 
 // readFile reads a configuration. A key that does not exist is an error, so
 // that no limit is left out by a slip of the pen.
-func readFile(path string, keys []key) (map[string][]string, error) {
+func readFile(path string, keys []Key) (map[string][]string, error) {
 	must := path != ""
 	if !must {
-		path = defaultConfig
+		path = DefaultPath
 	}
 	text, err := os.ReadFile(path)
 	if !must && errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
 	if err != nil {
-		return nil, usagef("cannot read the configuration: %v", err)
+		return nil, Usagef("cannot read the configuration: %v", err)
 	}
 	var table map[string]any
 	if _, err := toml.Decode(string(text), &table); err != nil {
-		return nil, usagef("%s: %v", path, err)
+		return nil, Usagef("%s: %v", path, err)
 	}
 	known := map[string]bool{}
 	for _, k := range keys {
-		known[k.name] = true
+		known[k.Name] = true
 	}
 	values, unknown := map[string][]string{}, []string{}
 	for name, v := range table {
@@ -92,12 +92,12 @@ func readFile(path string, keys []key) (map[string][]string, error) {
 			continue
 		}
 		if values[name], err = texts(v); err != nil {
-			return nil, usagef("%s: %s: %v", path, name, err)
+			return nil, Usagef("%s: %s: %v", path, name, err)
 		}
 	}
 	if len(unknown) > 0 {
 		slices.Sort(unknown)
-		return nil, usagef("%s: there is no such key: %s (see: cellblock config keys)", path, strings.Join(unknown, ", "))
+		return nil, Usagef("%s: there is no such key: %s (see: cellblock config keys)", path, strings.Join(unknown, ", "))
 	}
 	return values, nil
 }

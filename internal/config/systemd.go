@@ -1,4 +1,4 @@
-package servicecli
+package config
 
 import (
 	"context"
@@ -15,8 +15,8 @@ import (
 // firstPassed is the descriptor at which systemd's begin: sd_listen_fds(3).
 const firstPassed = 3
 
-// passedSockets are the listeners that a socket unit holds for this process.
-func passedSockets() ([]net.Listener, error) {
+// PassedSockets are the listeners that a socket unit holds for this process.
+func PassedSockets() ([]net.Listener, error) {
 	defer os.Unsetenv("LISTEN_FDS")
 	defer os.Unsetenv("LISTEN_PID")
 	if os.Getenv("LISTEN_PID") != strconv.Itoa(os.Getpid()) {
@@ -44,12 +44,12 @@ func passedSockets() ([]net.Listener, error) {
 	return list, nil
 }
 
-// extendTimeout asks for ten minutes to start: a root is built first.
-const extendTimeout = "EXTEND_TIMEOUT_USEC=600000000"
+// ExtendTimeout asks for ten minutes to start: a root is built first.
+const ExtendTimeout = "EXTEND_TIMEOUT_USEC=600000000"
 
-// notify tells who started this service how it is: sd_notify(3). Where nobody
+// Notify tells who started this service how it is: sd_notify(3). Where nobody
 // wants to know, or does not listen any more, nothing happens.
-func notify(lines ...string) {
+func Notify(lines ...string) {
 	path := os.Getenv("NOTIFY_SOCKET")
 	if path == "" {
 		return
@@ -65,8 +65,8 @@ func notify(lines ...string) {
 	c.Write([]byte(strings.Join(lines, "\n")))
 }
 
-// watchdog says at the pace that systemd asks for that the service lives.
-func watchdog(ctx context.Context) *sync.WaitGroup {
+// Watchdog says at the pace that systemd asks for that the service lives.
+func Watchdog(ctx context.Context) *sync.WaitGroup {
 	var wg sync.WaitGroup
 	usec, err := strconv.Atoi(os.Getenv("WATCHDOG_USEC"))
 	if err != nil || usec <= 0 {
@@ -78,7 +78,7 @@ func watchdog(ctx context.Context) *sync.WaitGroup {
 		for {
 			select {
 			case <-every.C:
-				notify("WATCHDOG=1")
+				Notify("WATCHDOG=1")
 			case <-ctx.Done():
 				return
 			}

@@ -1,0 +1,230 @@
+// Package wardencli is the command line of cellblock-warden: the privileged half of
+// a service in two processes, which keeps the sessions for the other.
+//
+//	cellblock-warden --warden /run/cellblock-warden/warden.sock --warden-user cellblock-api
+//
+// It has no network and speaks no HTTP: a test holds that the program does not even
+// link them.
+package wardencli
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"log/slog"
+	"net"
+	"os"
+	"os/signal"
+	"os/user"
+	"path/filepath"
+	"strconv"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/cellblock/cellblock/internal/config"
+	"github.com/cellblock/cellblock/internal/warden"
+)
+
+// version is set by the linker.
+var version = "devel"
+
+// defaultSocket is where a warden listens that was told nothing.
+const defaultSocket = "/run/cellblock-warden/warden.sock"
+
+const long = `Keep the sessions of a service for another process, cellblock serve --warden, which
+has the network and no privilege. That one may be restarted, upgraded or killed:
+sessions live on, and so does what runs in them. They end with this one.
+
+It reads the same configuration, environment variables and flags as cellblock serve;
+what sessions are (root … max_output, sessions, total_memory) counts here, all else
+there. SIGHUP has it look at the host's Python and packages again.`
+
+// The exit statuses, as those of cellblock.
+const (
+	statusUsage  = 2
+	statusFailed = 125
+)
+
+// Run carries out one command line and returns the exit status. The error, if any,
+// is still to be printed.
+func Run(args []string, stderr io.Writer) (int, error) {
+	cmd := command(stderr)
+	cmd.SetArgs(args)
+	err := cmd.Execute()
+	var usage *config.UsageError
+	switch {
+	case errors.As(err, &usage):
+		return statusUsage, err
+	case err != nil:
+		return statusFailed, err
+	}
+	return 0, nil
+}
+
+func command(stderr io.Writer) *cobra.Command {
+	o := config.New()
+	var path string
+	cmd := &cobra.Command{
+		Use: "cellblock-warden [flags]", Short: "Keep a service's sessions for its unprivileged half", Long: long,
+		SilenceErrors: true, SilenceUsage: true, DisableFlagsInUseLine: true, Version: version,
+		CompletionOptions: cobra.CompletionOptions{DisableDefaultCmd: true},
+	}
+	fs := cmd.Flags()
+	fs.SortFlags = false
+	fs.StringVar(&path, "config", os.Getenv(config.EnvPrefix+"CONFIG"), "read the configuration from `FILE` (default "+config.DefaultPath+", if it is there)")
+	keys := o.Keys()
+	config.AddTo(fs, keys)
+	cmd.SetFlagErrorFunc(func(_ *cobra.Command, err error) error {
+		return config.Usagef("%v (see: cellblock-warden --help)", err)
+	})
+	cmd.RunE = func(_ *cobra.Command, args []string) error {
+		if len(args) > 0 {
+			return config.Usagef("cellblock-warden takes no argument, and %q was given", args[0])
+		}
+		if err := config.Settle(keys, fs, path, os.LookupEnv); err != nil {
+			return err
+		}
+		return serve(&o, stderr)
+	}
+	return cmd
+}
+
+func serve(o *config.Options, stderr io.Writer) error {
+	log, err := o.Logger(stderr)
+	if err != nil {
+		return err
+	}
+	cfg, err := o.Executor()
+	if err != nil {
+		return err
+	}
+	uids, err := askers(o.WardenUser)
+	if err != nil {
+		return err
+	}
+	engine, err := warden.NewLocal(warden.Options{
+		Executor: cfg, Sessions: cmp.Or(o.Sessions, warden.DefaultSessions), MemoryBytes: cmp.Or(o.TotalMemory, warden.DefaultMemory()),
+	})
+	if err != nil {
+		return err
+	}
+	l, err := listen(cmp.Or(o.Warden, defaultSocket), uids[len(uids)-1])
+	if err != nil {
+		return errors.Join(err, engine.Close())
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
+	defer stop()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	server := warden.NewServer(engine, uids, version, log)
+	served := make(chan error, 1)
+	go func() {
+		served <- server.Serve(l)
+		cancel()
+	}()
+	log.Info("listening", "socket", l.Addr().String(), "uids", fmt.Sprint(uids))
+	began := time.Now()
+	config.Notify("STATUS=Preparing the root", config.ExtendTimeout)
+	if err = server.Warm(ctx); err == nil {
+		log.Info("ready", "seconds", time.Since(began).Seconds())
+		config.Notify("READY=1", "STATUS=Ready")
+		watched := config.Watchdog(ctx)
+		renewOnHangup(ctx, engine, log)
+		watched.Wait()
+		log.Info("ending", "why", fmt.Sprint(context.Cause(ctx)))
+	}
+	if ctx.Err() != nil {
+		err = nil // told to end, be it while it started
+	}
+	config.Notify("STOPPING=1", "STATUS=Ending sessions")
+	err = errors.Join(err, server.Close(l), <-served)
+	log.Info("ended")
+	return err
+}
+
+// askers are the users whose processes may ask: this one's, and the one named.
+func askers(name string) ([]int, error) {
+	own := []int{os.Geteuid()}
+	if name == "" {
+		return own, nil
+	}
+	u, err := user.Lookup(name)
+	if err != nil {
+		if n, nerr := strconv.Atoi(name); nerr == nil {
+			return append(own, n), nil
+		}
+		return nil, config.Usagef("warden_user: %v", err)
+	}
+	uid, err := strconv.Atoi(u.Uid)
+	if err != nil {
+		return nil, fmt.Errorf("user %q has the id %q: %w", name, u.Uid, err)
+	}
+	return append(own, uid), nil
+}
+
+// listen takes the socket that systemd passed, or makes one that only uid and root
+// can use. One that a dead warden left is replaced.
+func listen(path string, uid int) (*net.UnixListener, error) {
+	passed, err := config.PassedSockets()
+	if err != nil {
+		return nil, err
+	}
+	if len(passed) > 1 {
+		return nil, fmt.Errorf("systemd passed %d sockets, and a warden has one", len(passed))
+	}
+	if len(passed) == 1 {
+		return passed[0].(*net.UnixListener), nil
+	}
+	if len(path) > 107 {
+		return nil, config.Usagef("warden: %q is longer than the 107 bytes that the kernel takes", path)
+	}
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		return nil, fmt.Errorf("cannot make the socket's directory: %w", err)
+	}
+	if c, err := net.Dial("unix", path); err == nil {
+		c.Close()
+		return nil, fmt.Errorf("a warden listens on %q already", path)
+	} else if errors.Is(err, syscall.ECONNREFUSED) {
+		if st, err := os.Lstat(path); err == nil && st.Mode().Type() == fs.ModeSocket {
+			os.Remove(path)
+		}
+	}
+	old := syscall.Umask(0o177)
+	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
+	syscall.Umask(old)
+	if err != nil {
+		return nil, fmt.Errorf("cannot listen: %w", err)
+	}
+	if uid != os.Geteuid() {
+		if err := os.Chown(path, uid, -1); err != nil {
+			l.Close()
+			return nil, fmt.Errorf("cannot give the socket to uid %d: %w", uid, err)
+		}
+	}
+	return l, nil
+}
+
+// renewOnHangup renews the root and the template for each SIGHUP, until ctx ends.
+func renewOnHangup(ctx context.Context, engine *warden.Local, log *slog.Logger) {
+	hangup := make(chan os.Signal, 1)
+	signal.Notify(hangup, syscall.SIGHUP)
+	defer signal.Stop(hangup)
+	for {
+		select {
+		case <-hangup:
+			began := time.Now()
+			if err := engine.Renew(ctx); err != nil {
+				log.Error("cannot renew the root and the template: sessions go on with what is there", "error", err)
+				continue
+			}
+			log.Info("renewed", "seconds", time.Since(began).Seconds())
+		case <-ctx.Done():
+			return
+		}
+	}
+}
