@@ -45,8 +45,13 @@ var sentinels = []struct {
 	{"deadline", context.DeadlineExceeded},
 	{"cancelled", context.Canceled},
 	{"no-room", nsjail.ErrExhausted},
-	{"no-room", syscall.EMFILE}, {"no-room", syscall.ENFILE}, {"no-room", syscall.ENOMEM}, {"no-room", syscall.ENOSPC},
-	{"no-room", syscall.EAGAIN}, {"no-room", syscall.EDQUOT}, {"no-room", syscall.EUSERS},
+	{"no-room", syscall.EMFILE},
+	{"no-room", syscall.ENFILE},
+	{"no-room", syscall.ENOMEM},
+	{"no-room", syscall.ENOSPC},
+	{"no-room", syscall.EAGAIN},
+	{"no-room", syscall.EDQUOT},
+	{"no-room", syscall.EUSERS},
 }
 
 // failureOf is err for the wire.
