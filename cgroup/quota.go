@@ -1,6 +1,7 @@
 package cgroup
 
 import (
+	"slices"
 	"time"
 
 	"github.com/cellblock/cellblock/internal/sys"
@@ -24,7 +25,9 @@ func (g *Group) LiftCPU() {
 	defer g.quota.Unlock()
 	if g.lifts++; g.lifts == 1 {
 		for _, n := range g.nodes {
-			lift(n.dir)
+			if slices.Contains(n.tree.controllers, cpu) {
+				lift(n.dir)
+			}
 		}
 	}
 }

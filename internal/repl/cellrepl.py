@@ -417,6 +417,7 @@ def serve():
         try:
             send(data[12:20] + reply)
             if forks is not None:
+                data = reply = None
                 become_template()
         except OSError:
             return

@@ -51,26 +51,29 @@ NO_THREADS = {
 
 def become_template():
     """Returns in the REPLs that are forked, as one that has just started."""
-    global forks, executions
+    global forks, served, executions
     executions = 0
     find_generators()
     free_log = spare_hooks()
     if sys.version_info >= (3, 11):  # before, types would forget what they have learned
         # For an attribute that is new to this cache an older name has to go: three pages, and one if none has.
         getattr(sys, '_clear_type_cache', len)()
-    gc = load('gc')
-    gc.collect()
-    gc.freeze()
-    # In large pages a fork has less to copy, and the end of a REPL less to give back.
-    for start, end in own_memory():
-        native.collapse(packed(start, end))
+    load('gc').collect()
+    load('gc').freeze()
+    gather_pages()
     forget_own()
     native.serve(forks)
-    forks = None
+    served, forks = forks, None  # kept, as what is not freed is not copied
     if free_log is not None:
         free_log()
     reseed()
     greet()
+
+
+def gather_pages():
+    """In large pages a fork has less to copy, and the end of a REPL less to give back."""
+    for start, end in own_memory():
+        native.collapse(packed(start, end))
 
 
 def packed(start, end):

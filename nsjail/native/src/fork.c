@@ -59,6 +59,7 @@ struct arenas { void *ctx; void *(*alloc)(void *, size_t); void (*free)(void *, 
 void *PyObject_Malloc(size_t);
 void *malloc(size_t);
 void PyObject_SetArenaAllocator(struct arenas *);
+long PyGC_Collect(void);
 void PyOS_BeforeFork(void);
 void PyOS_AfterFork_Child(void);
 extern object *PyExc_OSError;
@@ -243,6 +244,7 @@ static object *serve(object *self, object *plan) {
 	data = (char *)part[PARTS];
 	size = (size_t)(p + length - data);
 	PyOS_BeforeFork(); /* once for all that follow: no Python runs here in between */
+	PyGC_Collect(); /* also what types keep for their next objects, wherever it lies */
 	use_up();
 	end = next; /* what the REPLs take is theirs, and counts as such */
 	for (;;) {
