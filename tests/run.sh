@@ -20,6 +20,9 @@ CELLBLOCK_BIN="$PWD/bin/cellblock" go test -p 1 -timeout 30m $packages
 step "what E2B's SDK does here, and how long it takes"
 CELLBLOCK_BIN="$PWD/bin/cellblock" go test -count=1 -v -timeout 10m ./tests/e2b | grep -E '^ *---|cases;|^ok|FAIL'
 
+step "the service again, its sessions behind a warden"
+go test -p 1 -timeout 10m ./internal/api ./internal/e2b -warden
+
 step "unit and integration with the race detector, shorter"
 go test -p 1 -race -short -timeout 20m ./cgroup ./nsjail/... ./internal/... ./executor ./validator
 

@@ -2,6 +2,7 @@ package warden
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"time"
 
@@ -147,7 +148,11 @@ type rawEntry struct {
 func strictly(text []byte, into any) error {
 	d := json.NewDecoder(bytesReader(text))
 	d.DisallowUnknownFields()
-	if err := d.Decode(into); err != nil {
+	err := d.Decode(into)
+	if err == nil && d.More() {
+		err = errors.New("there is more than one value")
+	}
+	if err != nil {
 		return &executor.InvalidError{What: "call", Got: shorten(string(text)), Why: err.Error()}
 	}
 	return nil

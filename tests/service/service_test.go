@@ -22,24 +22,25 @@ import (
 	"github.com/cellblock/cellblock/internal/testkit"
 )
 
-// built is where build has put the program, "" when it has not.
+// built is where build has put the programs, "" when it has not.
 var built string
 
+// build returns the directory of cellblock-service and cellblock-warden.
 var build = sync.OnceValues(func() (string, error) {
 	if path := os.Getenv("CELLBLOCK_BIN"); path != "" {
-		return filepath.Join(filepath.Dir(path), "cellblock-service"), nil
+		return filepath.Dir(path), nil
 	}
 	dir, err := os.MkdirTemp("", "cellblock-service")
 	if err != nil {
 		return "", err
 	}
 	built = dir
-	path := filepath.Join(dir, "cellblock-service")
-	cmd := exec.Command("go", "build", "-o", path, "github.com/cellblock/cellblock/cmd/cellblock-service")
+	const programs = "github.com/cellblock/cellblock/cmd/cellblock-"
+	cmd := exec.Command("go", "build", "-o", dir+"/", programs+"service", programs+"warden")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("%w: %s", err, out)
 	}
-	return path, nil
+	return dir, nil
 })
 
 func TestMain(m *testing.M) {
@@ -54,6 +55,7 @@ func TestMain(m *testing.M) {
 type service struct {
 	t      *testing.T
 	dir    string
+	at     string // its socket
 	args   []string
 	cmd    *exec.Cmd
 	log    *output
@@ -81,6 +83,15 @@ func (o *output) String() string {
 
 func start(t *testing.T, args ...string) *service {
 	t.Helper()
+	s := prepare(t, args...)
+	t.Cleanup(s.stop)
+	s.start()
+	return s
+}
+
+// prepare is start without the start.
+func prepare(t *testing.T, args ...string) *service {
+	t.Helper()
 	testkit.Require(t, testkit.Root, testkit.MemoryController, testkit.Python(""))
 	dir, err := os.MkdirTemp("", "cbs")
 	if err != nil {
@@ -92,12 +103,12 @@ func start(t *testing.T, args ...string) *service {
 		DialContext:         func(ctx context.Context, _, _ string) (net.Conn, error) { return s.dial(ctx) },
 		MaxIdleConnsPerHost: 64,
 	}}
-	t.Cleanup(func() { s.stop(); s.http.CloseIdleConnections() })
-	s.start()
+	s.at = filepath.Join(dir, "s")
+	t.Cleanup(s.http.CloseIdleConnections)
 	return s
 }
 
-func (s *service) socket() string { return filepath.Join(s.dir, "s") }
+func (s *service) socket() string { return s.at }
 
 func (s *service) dial(ctx context.Context) (net.Conn, error) {
 	return new(net.Dialer).DialContext(ctx, "unix", s.socket())
@@ -106,26 +117,35 @@ func (s *service) dial(ctx context.Context) (net.Conn, error) {
 // start starts it and returns when it says that it is ready.
 func (s *service) start() {
 	s.t.Helper()
-	program, err := build()
+	s.log = new(output)
+	s.cmd = s.launch("cellblock-service", s.log, s.before, append([]string{"serve", "--socket", s.socket(), "--runtime-dir", filepath.Join(s.dir, "run")}, s.args...))
+}
+
+// launch starts a program and returns when it says that it is ready.
+func (s *service) launch(program string, log *output, before func(*exec.Cmd), args []string) *exec.Cmd {
+	s.t.Helper()
+	dir, err := build()
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	ready, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: filepath.Join(s.dir, "ready"), Net: "unixgram"})
+	path := filepath.Join(s.dir, "ready-"+program)
+	ready, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: path, Net: "unixgram"})
 	if err != nil {
 		s.t.Fatal(err)
 	}
 	defer ready.Close()
-	defer os.Remove(filepath.Join(s.dir, "ready"))
-	s.log = new(output)
-	args := append([]string{"serve", "--socket", s.socket(), "--runtime-dir", filepath.Join(s.dir, "run")}, s.args...)
-	s.cmd = exec.Command(program, args...)
-	s.cmd.Env = append(os.Environ(), "NOTIFY_SOCKET="+filepath.Join(s.dir, "ready"), "TMPDIR="+s.dir)
-	s.cmd.Stdout, s.cmd.Stderr = s.log, s.log
-	s.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	if s.before != nil {
-		s.before(s.cmd)
+	defer os.Remove(path)
+	if err := os.Chmod(path, 0o666); err != nil {
+		s.t.Fatal(err)
 	}
-	if err := s.cmd.Start(); err != nil {
+	cmd := exec.Command(filepath.Join(dir, program), args...)
+	cmd.Env = append(os.Environ(), "NOTIFY_SOCKET="+path, "TMPDIR="+s.dir)
+	cmd.Stdout, cmd.Stderr = log, log
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	if before != nil {
+		before(cmd)
+	}
+	if err := cmd.Start(); err != nil {
 		s.t.Fatal(err)
 	}
 	ready.SetReadDeadline(time.Now().Add(5 * time.Minute))
@@ -133,10 +153,10 @@ func (s *service) start() {
 	for {
 		n, err := ready.Read(buf)
 		if err != nil {
-			s.t.Fatalf("it is not ready: %v\n%s", err, s.log)
+			s.t.Fatalf("it is not ready: %v\n%s", err, log)
 		}
 		if strings.Contains(string(buf[:n]), "READY=1") {
-			return
+			return cmd
 		}
 	}
 }
