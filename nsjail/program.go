@@ -160,7 +160,7 @@ func (p *program) explain(in insn, args []any) {
 }
 
 // lower makes a program of the steps.
-func lower(steps []step) (*program, error) { return lowerInto(&program{}, steps) }
+func lower(steps []step) (*program, error) { return lowerInto(&program{insns: make([]insn, 0, 128)}, steps) }
 
 func lowerInto(p *program, steps []step) (*program, error) {
 	for i, s := range steps {
@@ -200,7 +200,8 @@ func (p *program) body(b []byte) []byte {
 // that the code gets.
 func (p *program) encode(filter []byte) ([]byte, error) {
 	le := binary.NativeEndian
-	b := le.AppendUint32(nil, uint32(len(p.insns)))
+	b := make([]byte, 0, 24<<10) // as long as most are
+	b = le.AppendUint32(b, uint32(len(p.insns)))
 	b = le.AppendUint32(b, uint32(len(filter)/rule))
 	b = append(p.body(b), filter...)
 	if len(b) > maxProgram {
