@@ -12,7 +12,8 @@ import (
 // adapter gives huma's operations to the mux. A path that ends in {path} takes
 // the rest of the URL, slashes included, which OpenAPI has no word for.
 type adapter struct {
-	mux *http.ServeMux
+	server *Server
+	mux    *http.ServeMux
 	huma.Adapter
 }
 
@@ -20,6 +21,9 @@ func (a adapter) Handle(op *huma.Operation, handler func(huma.Context)) {
 	own := *op
 	if strings.HasSuffix(own.Path, "/{path}") {
 		own.Path = strings.TrimSuffix(own.Path, "}") + "...}"
+	}
+	if own.OperationID == "executeInSession" {
+		handler = a.server.plainly(handler)
 	}
 	a.Adapter.Handle(&own, handler)
 }

@@ -204,7 +204,7 @@ func routes(s *Server, mux *http.ServeMux) huma.API {
 		"token": {Type: "http", Scheme: "bearer", Description: "Over TCP. On the Unix socket the kernel says who calls."},
 	}
 	config.Security = []map[string][]string{{"token": {}}, {}}
-	api := huma.NewAPI(config, adapter{mux, humago.NewAdapter(mux, "")})
+	api := huma.NewAPI(config, adapter{s, mux, humago.NewAdapter(mux, "")})
 	for _, add := range []func(*Server, huma.API){
 		addExecute, addSessions, addSession, addSessionExecute, addResult, addInterrupt, addFiles, addFile,
 		addValidate, addStats, addHealth, addReady, addMetrics,
