@@ -136,6 +136,7 @@ vm-shell: build deb deps-vm ## a console in that machine; commands on its standa
 
 test-mutation: deps-test native ## one layer left out at a time: a probe must notice; UPDATE=1 writes the table
 	$(GO) test -count=1 -timeout 15m -parallel 3 -tags cellblock_weaken -run '^TestMutation$$' -v ./tests/escape $(if $(UPDATE),-args -update)
+	$(GO) test -count=1 -timeout 5m -tags cellblock_weaken -run '^TestMutation$$' -v ./internal/warden
 
 lint:
 	$(GO) vet ./...

@@ -7,6 +7,7 @@ import (
 	"sync"
 
 	"github.com/cellblock/cellblock/executor"
+	"github.com/cellblock/cellblock/internal/weaken"
 	"github.com/cellblock/cellblock/rootfs"
 )
 
@@ -141,6 +142,9 @@ func (l *Local) newSession(ctx context.Context, spec Spec) (_ *local, err error)
 func (l *Local) reserve(memory int64) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if weaken.Layer("warden-bounds") {
+		return nil
+	}
 	if o := l.options; o.Sessions != 0 && l.sessions >= o.Sessions || o.MemoryBytes != 0 && l.memory+memory > o.MemoryBytes {
 		return ErrExhausted
 	}

@@ -16,6 +16,7 @@ import (
 
 	"github.com/cellblock/cellblock/executor"
 	"github.com/cellblock/cellblock/internal/sys"
+	"github.com/cellblock/cellblock/internal/weaken"
 )
 
 // Server lets one other process use an Engine: the warden's side of the socket.
@@ -193,7 +194,7 @@ func (s *Server) admit(c *conn) error {
 	if err = errors.Join(shut, err); err != nil {
 		return err
 	}
-	if !slices.Contains(s.uids, uid) {
+	if !slices.Contains(s.uids, uid) && !weaken.Layer("warden-asker") {
 		return fmt.Errorf("uid %d may not ask the warden", uid)
 	}
 	return nil

@@ -10,6 +10,7 @@ import (
 	"syscall"
 
 	"github.com/cellblock/cellblock/internal/sys"
+	"github.com/cellblock/cellblock/internal/weaken"
 )
 
 // strict is how every path below a directory is walked. No path of ours has a
@@ -218,7 +219,12 @@ func GivenFile(f *os.File, path string) (*File, error) {
 	var own *File
 	shut := raw.Control(func(fd uintptr) {
 		var dup int
-		if dup, err = sys.DupFD(int(fd)); err == nil {
+		if weaken.Layer("given-as-opened") {
+			dup, err = sys.Open(fmt.Sprintf("/proc/self/fd/%d", fd), syscall.O_RDONLY|syscall.O_NONBLOCK, 0)
+		} else {
+			dup, err = sys.DupFD(int(fd))
+		}
+		if err == nil {
 			own, err = newFile(dup, path)
 		}
 	})
