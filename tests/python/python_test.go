@@ -7,6 +7,9 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -15,22 +18,24 @@ import (
 )
 
 // most are the tests that every Python runs. Those that start a service or a
-// program of their own again and again are for the first.
+// program of their own again and again are for the system's own, the oldest and
+// the newest.
 var most = []string{
 	"tests.test_validator", "tests.test_folder", "tests.test_old_parts",
-	"tests.test_client", "tests.test_aio", "tests.test_executor",
+	"tests.test_client", "tests.test_aio", "tests.test_executor", "tests.test_tcp",
 }
 
 func TestEveryPython(t *testing.T) {
 	testkit.Require(t, testkit.Root, testkit.MemoryController, testkit.UserNamespaces, testkit.Python("3.9"))
 	bin := program(t)
-	for i, python := range pythons(t) {
+	all := pythons(t)
+	for i, python := range all {
 		if i > 0 && testing.Short() {
 			break
 		}
 		t.Run(strings.ReplaceAll(strings.Trim(python, "/"), "/", "_"), func(t *testing.T) {
 			tests := append([]string{"-b"}, most...)
-			if i == 0 {
+			if i <= 1 || i == len(all)-1 {
 				tests = []string{"discover", "-b", "-t", ".", "tests"}
 			}
 			run(t, bin, python, append([]string{"-W", "error::ResourceWarning", "-m", "unittest"}, tests...)...)
@@ -73,12 +78,14 @@ func program(t *testing.T) string {
 	return filepath.Join(dir, "cellblock")
 }
 
-// pythons are the CPythons here, the system's own first.
+// pythons are the CPythons here: the system's own, and then others from the oldest
+// to the newest.
 func pythons(t *testing.T) []string {
 	t.Helper()
 	paths := []string{testkit.PythonPath}
 	if home, err := os.UserHomeDir(); err == nil {
 		more, _ := filepath.Glob(filepath.Join(home, ".pyenv/versions/3.*/bin/python3"))
+		slices.SortFunc(more, func(a, b string) int { return minor(a) - minor(b) })
 		paths = append(paths, more...)
 	}
 	var found []string
@@ -90,4 +97,17 @@ func pythons(t *testing.T) []string {
 	}
 	testkit.Require(t, testkit.AnyOf("a CPython 3.9 to 3.13", len(found)))
 	return found
+}
+
+// minor is the 12 of …/3.12.1/…
+func minor(path string) int {
+	m := regexp.MustCompile(`/3\.(\d+)`).FindStringSubmatch(path)
+	if m == nil {
+		return 0
+	}
+	n, err := strconv.Atoi(m[1])
+	if err != nil {
+		return 0
+	}
+	return n
 }
