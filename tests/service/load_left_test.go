@@ -5,6 +5,7 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -70,10 +71,12 @@ func (w *watcher) nothingLeft() {
 		}
 	}
 	maps.Copy(w.groups, s.identities())
-	failed := strings.Count(s.log.String(), "level=ERROR")
-	if failed > 0 {
-		i := strings.Index(s.log.String(), "level=ERROR")
-		s.t.Errorf("the log has %d errors: %.1000s", failed, s.log.String()[i:])
+	failures := map[string]int{}
+	for _, m := range regexp.MustCompile(`level=ERROR .*?(error=.*|$)`).FindAllStringSubmatch(s.log.String(), -1) {
+		failures[m[1]]++
+	}
+	if len(failures) > 0 {
+		s.t.Errorf("the log has errors: %v", failures)
 	}
 	s.stop()
 	for path, inode := range w.groups {
