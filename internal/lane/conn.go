@@ -55,9 +55,9 @@ func newConn(l *listener, c net.Conn, raw syscall.RawConn) *conn {
 
 // serve answers short requests, one after the other.
 func (c *conn) serve() {
-	limit := c.of.FirstTime
+	limit, least := c.of.FirstTime, 1
 	for c.of.enter(c, false) {
-		for c.skip(); c.n == 0; c.skip() {
+		for skipped := c.skip(); c.n+skipped < least; skipped += c.skip() {
 			if c.read(time.Now().Add(limit)) != nil {
 				c.close()
 				return
@@ -72,7 +72,7 @@ func (c *conn) serve() {
 			break
 		}
 		c.n = copy(c.buf, c.buf[size:c.n])
-		limit = c.of.IdleTime
+		limit, least = c.of.IdleTime, 4 // bytes that package http wants to see, too
 		if r.Method == http.MethodPost {
 			c.blank = 4
 		}
@@ -87,8 +87,7 @@ func (c *conn) close() {
 
 // skip skips empty lines after a POST, which old clients send. Package http does the
 // same.
-func (c *conn) skip() {
-	n := 0
+func (c *conn) skip() (n int) {
 	for n < c.n && n < c.blank && (c.buf[n] == '\r' || c.buf[n] == '\n') {
 		n++
 	}
@@ -97,6 +96,7 @@ func (c *conn) skip() {
 		c.blank = 0
 	}
 	c.n = copy(c.buf, c.buf[n:c.n])
+	return n
 }
 
 // leave gives the connection to package http, as if nothing had been read of what is

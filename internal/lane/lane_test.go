@@ -18,7 +18,6 @@ import (
 
 // server serves over a Unix socket, with lanes or without.
 type server struct {
-	t      *testing.T
 	lanes  *Lanes
 	http   *http.Server
 	addr   string
@@ -29,9 +28,9 @@ type server struct {
 	log    bytes.Buffer  // read after the end only
 }
 
-func serve(t *testing.T, withLanes bool, also func(*Config)) *server {
+func serve(t testing.TB, withLanes bool, also func(*Config)) *server {
 	s := &server{
-		t: t, given: make(chan struct{}, 100), begun: make(chan struct{}, 100), ended: make(chan error, 100), finish: make(chan struct{}),
+		given: make(chan struct{}, 100), begun: make(chan struct{}, 100), ended: make(chan error, 100), finish: make(chan struct{}),
 		addr: filepath.Join(t.TempDir(), "s"),
 	}
 	l, err := net.Listen("unix", s.addr)
@@ -41,7 +40,7 @@ func serve(t *testing.T, withLanes bool, also func(*Config)) *server {
 	s.http = &http.Server{Handler: http.HandlerFunc(s.answer), ReadHeaderTimeout: time.Minute, MaxHeaderBytes: 32 << 10, ErrorLog: slog.NewLogLogger(slog.DiscardHandler, 0)}
 	s.http.ConnState = func(_ net.Conn, state http.ConnState) {
 		if state == http.StateNew {
-			s.given <- struct{}{}
+			signal(s.given)
 		}
 	}
 	c := Config{
@@ -69,6 +68,14 @@ func serve(t *testing.T, withLanes bool, also func(*Config)) *server {
 	return s
 }
 
+// signal tells of an event if anybody still counts.
+func signal(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}
+
 // answer is the handler. X-Lane says who asked it.
 func (s *server) answer(w http.ResponseWriter, r *http.Request) {
 	if _, own := w.(*answer); own {
@@ -80,7 +87,7 @@ func (s *server) answer(w http.ResponseWriter, r *http.Request) {
 	case "/v1/none":
 		w.WriteHeader(http.StatusNoContent)
 	case "/v1/big":
-		s.begun <- struct{}{}
+		signal(s.begun)
 		w.Write(bytes.Repeat([]byte("x"), 4<<20))
 	case "/v1/abort":
 		panic(http.ErrAbortHandler)
@@ -100,13 +107,13 @@ func (s *server) answer(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-func (s *server) dial() *net.UnixConn {
-	s.t.Helper()
+func (s *server) dial(t testing.TB) *net.UnixConn {
+	t.Helper()
 	c, err := net.Dial("unix", s.addr)
 	if err != nil {
-		s.t.Fatal(err)
+		t.Fatal(err)
 	}
-	s.t.Cleanup(func() { c.Close() })
+	t.Cleanup(func() { c.Close() })
 	c.SetDeadline(time.Now().Add(time.Minute))
 	return c.(*net.UnixConn)
 }
@@ -117,81 +124,102 @@ func get(path string, headers ...string) string {
 	return "GET " + path + " HTTP/1.1\r\nHost: a\r\n" + strings.Join(append(headers, ""), "\r\n") + "\r\n"
 }
 
+// texts are what clients may send.
+var texts = map[string]struct {
+	ways string // who answers: a lane or package http, for each request that is
+	text string
+}{
+	"a body":                       {"l", plain},
+	"no body":                      {"l", get("/v1/x")},
+	"no content":                   {"l", get("/v1/none")},
+	"two at once":                  {"ll", plain + plain},
+	"kept alive":                   {"l", get("/v1/x", "Connection: keep-alive")},
+	"usual headers":                {"l", get("/v1/x", "Accept: */*", "User-Agent: curl/8", "Accept-Encoding: gzip, deflate", "Authorization: Bearer x")},
+	"a query":                      {"l", get("/v1/x?a=b%20c")},
+	"large answer":                 {"l", get("/v1/big")},
+	"not short":                    {"h", get("/x")},
+	"one of each":                  {"lhh", plain + get("/x") + plain},
+	"to be closed":                 {"h", get("/v1/x", "Connection: close") + plain},
+	"chunked":                      {"h", "POST /v1/x HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\n\r\n"},
+	"chunked, and of a length":     {"h", "POST /v1/x HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\n\r\n"},
+	"chunked after a lane":         {"lh", plain + "POST /v1/x HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\n\r\n"},
+	"unknown transfer encoding":    {"", "POST /v1/x HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip\r\n\r\n"},
+	"an expectation":               {"h", "POST /v1/x HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\nhi"},
+	"HTTP/1.0":                     {"h", "GET /v1/x HTTP/1.0\r\nHost: a\r\n\r\n"},
+	"HTTP/1.0, kept alive":         {"hh", strings.Repeat("GET /v1/x HTTP/1.0\r\nHost: a\r\nConnection: keep-alive\r\n\r\n", 2)},
+	"HTTP/2":                       {"h", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"},
+	"no Host":                      {"", "GET /v1/x HTTP/1.1\r\n\r\n"},
+	"two Hosts":                    {"", get("/v1/x", "Host: b")},
+	"an odd Host":                  {"", "GET /v1/x HTTP/1.1\r\nHost: a b\r\n\r\n"},
+	"a Host that goes another way": {"h", "GET /v1/x HTTP/1.1\r\nHost: a,b\r\n\r\n"},
+	"a whole URL":                  {"h", "GET http://b/v1/x HTTP/1.1\r\nHost: a\r\n\r\n"},
+	"two lengths":                  {"", "POST /v1/x HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\nhi"},
+	"two equal lengths":            {"l", "POST /v1/x HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\nContent-Length: 2\r\n\r\nhi"},
+	"a length with a sign":         {"", "POST /v1/x HTTP/1.1\r\nHost: a\r\nContent-Length: +2\r\n\r\nhi"},
+	"a huge length":                {"", "POST /v1/x HTTP/1.1\r\nHost: a\r\nContent-Length: 99999999999999999999\r\n\r\nhi"},
+	"bare newlines":                {"h", "GET /v1/x HTTP/1.1\nHost: a\n\n"},
+	"a head that ends before":      {"hh", "POST /v1/x HTTP/1.1\nHost: a\nContent-Length: 36\n\nGET /v1/y HTTP/1.1\r\nHost: a\r\nX: 1\r\n\r\n" + plain},
+	"a continued line":             {"l", get("/v1/x", "X: a", " b")},
+	"a space before the colon":     {"", get("/v1/x", "X : a")},
+	"a NUL":                        {"", get("/v1/x", "X: a\x00b")},
+	"a bare return":                {"", get("/v1/x", "X: a\rb")},
+	"nonsense":                     {"", "nonsense\r\n\r\n"},
+	"a newline before":             {"", "\r\n" + plain},
+	"a newline between":            {"ll", plain + "\r\n" + plain},
+	"newlines between":             {"ll", plain + "\r\n\r\n" + plain},
+	"many newlines between":        {"l", plain + "\r\n\r\n\r\n" + plain},
+	"a newline after a GET":        {"l", get("/v1/x") + "\r\n" + plain},
+	"a newline at the end":         {"l", plain + "\r\n"},
+	"a long head":                  {"h", get("/v1/x", "X: "+strings.Repeat("a", 20<<10))},
+	"too long a head":              {"", get("/v1/x", "X: "+strings.Repeat("a", 64<<10))},
+	"a long body":                  {"h", "POST /v1/x HTTP/1.1\r\nHost: a\r\nContent-Length: 20000\r\n\r\n" + strings.Repeat("a", 20000)},
+	"half a head":                  {"", "GET /v1/x HTT"},
+	"half a body":                  {"h", "POST /v1/x HTTP/1.1\r\nHost: a\r\nContent-Length: 20\r\n\r\nhi"},
+	"nothing":                      {"", ""},
+	"aborted":                      {"", get("/v1/abort") + plain},
+	"a fault":                      {"", get("/v1/panic") + plain},
+}
+
 // Whatever is sent is answered as package http answers it, whether it goes by a lane
-// (in the first column) or not.
+// or not.
 func TestAnswersAsPackageHTTP(t *testing.T) {
 	with, without := serve(t, true, nil), serve(t, false, nil)
-	for name, c := range map[string]struct {
-		lane string // who answers: lane or http, for each request
-		text string
-	}{
-		"a body":                       {"l", plain},
-		"no body":                      {"l", get("/v1/x")},
-		"no content":                   {"l", get("/v1/none")},
-		"two at once":                  {"ll", plain + plain},
-		"kept alive":                   {"l", get("/v1/x", "Connection: keep-alive")},
-		"usual headers":                {"l", get("/v1/x", "Accept: */*", "User-Agent: curl/8", "Accept-Encoding: gzip, deflate", "Authorization: Bearer x")},
-		"a query":                      {"l", get("/v1/x?a=b%20c")},
-		"large answer":                 {"l", get("/v1/big")},
-		"not short":                    {"h", get("/x")},
-		"one of each":                  {"lhh", plain + get("/x") + plain},
-		"to be closed":                 {"h", get("/v1/x", "Connection: close") + plain},
-		"chunked":                      {"h", "POST /v1/x HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\n\r\n"},
-		"chunked, and of a length":     {"h", "POST /v1/x HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\n\r\n"},
-		"chunked after a lane":         {"lh", plain + "POST /v1/x HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\n\r\n"},
-		"unknown transfer encoding":    {"", "POST /v1/x HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip\r\n\r\n"},
-		"an expectation":               {"h", "POST /v1/x HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\nhi"},
-		"HTTP/1.0":                     {"h", "GET /v1/x HTTP/1.0\r\nHost: a\r\n\r\n"},
-		"HTTP/1.0, kept alive":         {"hh", strings.Repeat("GET /v1/x HTTP/1.0\r\nHost: a\r\nConnection: keep-alive\r\n\r\n", 2)},
-		"HTTP/2":                       {"h", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"},
-		"no Host":                      {"", "GET /v1/x HTTP/1.1\r\n\r\n"},
-		"two Hosts":                    {"", get("/v1/x", "Host: b")},
-		"an odd Host":                  {"", "GET /v1/x HTTP/1.1\r\nHost: a b\r\n\r\n"},
-		"a Host that goes another way": {"h", "GET /v1/x HTTP/1.1\r\nHost: a,b\r\n\r\n"},
-		"a whole URL":                  {"h", "GET http://b/v1/x HTTP/1.1\r\nHost: a\r\n\r\n"},
-		"two lengths":                  {"", "POST /v1/x HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\nhi"},
-		"two equal lengths":            {"l", "POST /v1/x HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\nContent-Length: 2\r\n\r\nhi"},
-		"a length with a sign":         {"", "POST /v1/x HTTP/1.1\r\nHost: a\r\nContent-Length: +2\r\n\r\nhi"},
-		"a huge length":                {"", "POST /v1/x HTTP/1.1\r\nHost: a\r\nContent-Length: 99999999999999999999\r\n\r\nhi"},
-		"bare newlines":                {"h", "GET /v1/x HTTP/1.1\nHost: a\n\n"},
-		"a head that ends before":      {"hh", "POST /v1/x HTTP/1.1\nHost: a\nContent-Length: 36\n\nGET /v1/y HTTP/1.1\r\nHost: a\r\nX: 1\r\n\r\n" + plain},
-		"a continued line":             {"l", get("/v1/x", "X: a", " b")},
-		"a space before the colon":     {"", get("/v1/x", "X : a")},
-		"a NUL":                        {"", get("/v1/x", "X: a\x00b")},
-		"a bare return":                {"", get("/v1/x", "X: a\rb")},
-		"nonsense":                     {"", "nonsense\r\n\r\n"},
-		"a newline before":             {"", "\r\n" + plain},
-		"a newline between":            {"ll", plain + "\r\n" + plain},
-		"newlines between":             {"ll", plain + "\r\n\r\n" + plain},
-		"many newlines between":        {"l", plain + "\r\n\r\n\r\n" + plain},
-		"a newline after a GET":        {"l", get("/v1/x") + "\r\n" + plain},
-		"a newline at the end":         {"l", plain + "\r\n"},
-		"a long head":                  {"h", get("/v1/x", "X: "+strings.Repeat("a", 20<<10))},
-		"too long a head":              {"", get("/v1/x", "X: "+strings.Repeat("a", 64<<10))},
-		"a long body":                  {"h", "POST /v1/x HTTP/1.1\r\nHost: a\r\nContent-Length: 20000\r\n\r\n" + strings.Repeat("a", 20000)},
-		"half a head":                  {"", "GET /v1/x HTT"},
-		"half a body":                  {"h", "POST /v1/x HTTP/1.1\r\nHost: a\r\nContent-Length: 20\r\n\r\nhi"},
-		"nothing":                      {"", ""},
-		"aborted":                      {"", get("/v1/abort") + plain},
-		"a fault":                      {"", get("/v1/panic") + plain},
-	} {
+	for name, c := range texts {
 		t.Run(name, func(t *testing.T) {
 			got, ways := with.converse(t, c.text)
 			want, _ := without.converse(t, c.text)
 			if got != want {
 				t.Errorf("it was answered\n%s\nand package http answers\n%s", got, want)
 			}
-			if ways != c.lane {
-				t.Errorf("it was answered by %q, not by %q", ways, c.lane)
+			if ways != c.ways {
+				t.Errorf("it was answered by %q, not by %q", ways, c.ways)
 			}
 		})
 	}
 }
 
+func FuzzAnswersAsPackageHTTP(f *testing.F) {
+	for _, c := range texts {
+		if len(c.text) < 1<<10 {
+			f.Add(c.text)
+		}
+	}
+	with, without := serve(f, true, nil), serve(f, false, nil)
+	f.Fuzz(func(t *testing.T, text string) {
+		if strings.Contains(text, "wait") || len(text) > 64<<10 {
+			return
+		}
+		got, ways := with.converse(t, text)
+		if want, _ := without.converse(t, text); got != want {
+			t.Errorf("it was answered by %q\n%s\nand package http answers\n%s", ways, got, want)
+		}
+	})
+}
+
 // converse sends a text and returns what is answered until the connection is closed,
 // without what differs by its nature, and who answered.
 func (s *server) converse(t *testing.T, text string) (all, ways string) {
-	c := s.dial()
+	c := s.dial(t)
 	defer c.Close()
 	go func() {
 		io.WriteString(c, text)
@@ -227,7 +255,7 @@ func (s *server) converse(t *testing.T, text string) (all, ways string) {
 // The head and the body often come apart.
 func TestBodyComesLater(t *testing.T) {
 	s := serve(t, true, nil)
-	c := s.dial()
+	c := s.dial(t)
 	r := bufio.NewReader(c)
 	head, body, _ := strings.Cut(plain, "\r\n\r\n")
 	for range 3 {
@@ -259,7 +287,7 @@ func expect(t *testing.T, r *bufio.Reader, header, value string) {
 
 func TestClientGoesAway(t *testing.T) {
 	s := serve(t, true, nil)
-	c := s.dial()
+	c := s.dial(t)
 	r := bufio.NewReader(c)
 	// A request that is looked after ends, and others follow it.
 	for range 2 {
@@ -302,7 +330,7 @@ func (s *server) looks() {
 
 func TestShutdown(t *testing.T) {
 	s := serve(t, true, nil)
-	idle, busy := s.dial(), s.dial()
+	idle, busy := s.dial(t), s.dial(t)
 	ir, br := bufio.NewReader(idle), bufio.NewReader(busy)
 	io.WriteString(idle, plain)
 	expect(t, ir, "X-Lane", "yes")
@@ -328,7 +356,7 @@ func TestShutdown(t *testing.T) {
 	if _, err := br.ReadByte(); !errors.Is(err, io.EOF) {
 		t.Errorf("a connection is not closed after its last answer: %v", err)
 	}
-	if late := s.dial(); late != nil {
+	if late := s.dial(t); late != nil {
 		io.WriteString(late, plain)
 		if _, err := bufio.NewReader(late).ReadByte(); err == nil {
 			t.Error("a request is answered after the end")
@@ -345,7 +373,7 @@ func TestTimes(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := serve(t, true, also)
-			c := s.dial()
+			c := s.dial(t)
 			r := bufio.NewReader(c)
 			began := time.Now()
 			switch name {

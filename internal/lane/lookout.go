@@ -12,7 +12,7 @@ import (
 
 // lookAfter is how long a request is under way, at least, before it is looked
 // whether its client has gone away.
-const lookAfter = 10 * time.Millisecond
+const lookAfter = 50 * time.Millisecond
 
 // lookout looks whether the client of a request that takes long has gone away. Its
 // timer is not set and stopped for each request: it goes off, sees that there is
