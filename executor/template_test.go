@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"reflect"
 	"regexp"
 	"strconv"
 	"strings"
@@ -71,6 +72,29 @@ func TestPreload(t *testing.T) {
 		if r := perform(t, s, executor.Request{Code: "json = 1"}); len(r.Namespace) != 1 {
 			t.Errorf("a name that the code gave anew is in no summary: %v", r.Namespace)
 		}
+	}
+}
+
+// TestTablesOfForkedSessions: a template with pandas has shown a table before. A
+// session sees nothing of that, and shows what a fresh one does.
+func TestTablesOfForkedSessions(t *testing.T) {
+	testkit.Require(t, testkit.File("/usr/lib/python3/dist-packages/pandas"))
+	const code = `
+import os, threading
+frame = pd.DataFrame({'a': [1, 2], 'b': ['x', 'y']})
+print(frame.a.sum(), sorted(globals()), threading.active_count(), os.listdir('/proc/self/fd'), pd.get_option('display.max_columns'), pd.get_option('display.html.table_schema'))
+frame`
+	var both [2]executor.Result
+	for i, kept := range []bool{false, true} {
+		ex := newExecutor(t, executor.Config{Template: kept, Preload: []string{"pandas as pd"}, Packages: []string{"pandas"}, MaxMemoryMB: 768, Timeout: testkit.Paced(time.Minute)})
+		r := perform(t, session(t, ex), executor.Request{Code: code})
+		if len(r.Results) != 1 || r.Results[0].Data["text/html"] == "" {
+			t.Fatalf("template %v: %d results (%s)", kept, len(r.Results), errorText(r))
+		}
+		both[i] = r
+	}
+	if fresh, forked := both[0], both[1]; forked.Output != fresh.Output || !reflect.DeepEqual(forked.Results, fresh.Results) || !reflect.DeepEqual(forked.Namespace, fresh.Namespace) {
+		t.Errorf("fresh:  %s %v\nforked: %s %v", fresh.Output, fresh.Results, forked.Output, forked.Results)
 	}
 }
 

@@ -53,6 +53,7 @@ def become_template():
     """Returns in the REPLs that are forked, as one that has just started."""
     global forks, served, executions
     executions = 0
+    rehearse()
     find_generators()
     free_log = spare_hooks()
     if sys.version_info >= (3, 11):  # before, types would forget what they have learned
@@ -68,6 +69,25 @@ def become_template():
         free_log()
     reseed()
     greet()
+
+
+def rehearse():
+    """Makes, uses and shows a small table where sessions will have pandas, often enough for Python to fit its
+    code to that: a session copies fewer pages then. Drawing is not rehearsed, as matplotlib keeps the files of
+    its fonts open."""
+    global results
+    if 'pandas' not in modules:
+        return
+    try:
+        for _ in range(10):
+            begin_results(RICH)
+            frame = modules['pandas'].DataFrame({'a': [1, 2, 3]})
+            frame.a.sum()
+            repr(frame)
+            show_value(frame)
+    except Exception:
+        pass  # whoever does it will be told
+    results = None
 
 
 def gather_pages():
