@@ -160,7 +160,9 @@ func (p *program) explain(in insn, args []any) {
 }
 
 // lower makes a program of the steps.
-func lower(steps []step) (*program, error) { return lowerInto(&program{insns: make([]insn, 0, 128)}, steps) }
+func lower(steps []step) (*program, error) {
+	return lowerInto(&program{insns: make([]insn, 0, 128)}, steps)
+}
 
 func lowerInto(p *program, steps []step) (*program, error) {
 	for i, s := range steps {
