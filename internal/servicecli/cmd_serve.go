@@ -116,18 +116,23 @@ func (c *serveCommand) serve() error {
 	if err != nil {
 		return errors.Join(err, settings.Engine.Close())
 	}
+	if c.lifeline {
+		go func() {
+			io.Copy(io.Discard, c.app.In)
+			cancel(errors.New("standard input ended"))
+		}()
+	}
+	warm := server.Warm
 	if w, ok := settings.Engine.(*warden.Client); ok {
 		log.Info("the warden has the sessions", "socket", c.options.Warden, "version", w.Version())
 		go func() {
 			<-w.Ended()
 			cancel(errWardenEnded)
 		}()
-	}
-	if c.lifeline {
-		go func() {
-			io.Copy(io.Discard, c.app.In)
-			cancel(errors.New("standard input ended"))
-		}()
+		// Before anybody is answered, who waits at the listener: a session that is not
+		// taken over yet would not be there, or be made a second time.
+		err = server.Warm(ctx)
+		warm = func(context.Context) error { return err }
 	}
 	var serving sync.WaitGroup
 	for _, l := range listeners {
@@ -147,7 +152,7 @@ func (c *serveCommand) serve() error {
 			}
 		})
 	}
-	err = server.Warm(ctx)
+	err = warm(ctx)
 	if err == nil {
 		log.Info("ready", "seconds", time.Since(began).Seconds())
 		config.Notify("READY=1", "STATUS=Ready")

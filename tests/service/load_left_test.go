@@ -16,13 +16,18 @@ import (
 // watcher looks at a service from outside: what it has, and what it leaves.
 type watcher struct {
 	s      *service
+	pid    func() int        // of the process that has the sessions
+	logs   func() []string   // of all processes
+	end    func()            // of the service
 	groups map[string]uint64 // of any cell, with their inodes
 	files  map[string]int    // descriptors of the idle service, by their kind
 	most   int64
 }
 
-func watch(s *service) *watcher {
-	return &watcher{s: s, groups: map[string]uint64{}, files: s.descriptors()}
+func watch(s *service, pid func() int, logs func() []string, end func()) *watcher {
+	w := &watcher{s: s, pid: pid, logs: logs, end: end, groups: map[string]uint64{}}
+	w.files = w.descriptors()
+	return w
 }
 
 // sample notes each second what the service has in memory, and which groups there are.
@@ -34,7 +39,7 @@ func (w *watcher) sample(end time.Time) <-chan []int64 {
 		defer tick.Stop()
 		for time.Now().Before(end) {
 			<-tick.C
-			all = append(all, w.s.memory())
+			all = append(all, w.memory())
 			maps.Copy(w.groups, w.s.identities())
 		}
 		done <- all
@@ -42,8 +47,8 @@ func (w *watcher) sample(end time.Time) <-chan []int64 {
 	return done
 }
 
-// memory is the median of the second tenth of the samples, and that of the last.
-func (w *watcher) memory(samples []int64) (before, after int64) {
+// typical is the median of the second tenth of the samples, and that of the last.
+func (w *watcher) typical(samples []int64) (before, after int64) {
 	w.most = slices.Max(samples)
 	tenth := max(1, len(samples)/10)
 	median := func(part []int64) int64 { part = slices.Sorted(slices.Values(part)); return part[len(part)/2] }
@@ -57,7 +62,7 @@ func (w *watcher) nothingLeft() {
 	s.t.Helper()
 	s.http.CloseIdleConnections()
 	more := func() (all []string) {
-		for kind, n := range s.descriptors() {
+		for kind, n := range w.descriptors() {
 			if n > w.files[kind]+slack {
 				all = append(all, fmt.Sprintf("%d × %s instead of %d", n, kind, w.files[kind]))
 			}
@@ -72,13 +77,15 @@ func (w *watcher) nothingLeft() {
 	}
 	maps.Copy(w.groups, s.identities())
 	failures := map[string]int{}
-	for _, m := range regexp.MustCompile(`level=ERROR .*?(error=.*|$)`).FindAllStringSubmatch(s.log.String(), -1) {
-		failures[m[1]]++
+	for _, log := range w.logs() {
+		for _, m := range regexp.MustCompile(`level=ERROR .*?(error=.*|$)`).FindAllStringSubmatch(log, -1) {
+			failures[m[1]]++
+		}
 	}
 	if len(failures) > 0 {
 		s.t.Errorf("the log has errors: %v", failures)
 	}
-	s.stop()
+	w.end()
 	for path, inode := range w.groups {
 		var st syscall.Stat_t
 		if syscall.Stat(path, &st) == nil && st.Ino == inode {
@@ -89,7 +96,7 @@ func (w *watcher) nothingLeft() {
 		s.t.Errorf("mounts are left (%v): %s", err, mounts)
 	}
 	err := filepath.WalkDir(s.dir, func(path string, d os.DirEntry, err error) error {
-		if err == nil && !d.IsDir() && path != s.socket() && filepath.Dir(path) != filepath.Join(s.dir, "run") {
+		if err == nil && !d.IsDir() && d.Type()&os.ModeSocket == 0 && filepath.Dir(path) != filepath.Join(s.dir, "run") && filepath.Dir(path) != filepath.Join(s.dir, "bin") {
 			s.t.Errorf("the file %s is left", path)
 		}
 		return err
@@ -102,13 +109,13 @@ func (w *watcher) nothingLeft() {
 // slack is how many descriptors of a kind come and go by themselves.
 const slack = 8
 
-// descriptors are those of the service's process, by their kind.
-func (s *service) descriptors() map[string]int {
+// descriptors are those of the process, by their kind.
+func (w *watcher) descriptors() map[string]int {
 	all := map[string]int{}
-	dir := fmt.Sprintf("/proc/%d/fd", s.cmd.Process.Pid)
+	dir := fmt.Sprintf("/proc/%d/fd", w.pid())
 	names, err := os.ReadDir(dir)
 	if err != nil {
-		s.t.Error(err)
+		w.s.t.Error(err)
 	}
 	for _, n := range names {
 		if to, err := os.Readlink(filepath.Join(dir, n.Name())); err == nil {
@@ -122,16 +129,16 @@ func (s *service) descriptors() map[string]int {
 	return all
 }
 
-// memory is what the service's own process has in memory.
-func (s *service) memory() int64 {
-	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/statm", s.cmd.Process.Pid))
+// memory is what the process has in memory.
+func (w *watcher) memory() int64 {
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/statm", w.pid()))
 	if err != nil {
-		s.t.Error(err)
+		w.s.t.Error(err)
 		return 0
 	}
 	pages, err := strconv.ParseInt(strings.Fields(string(b))[1], 10, 64)
 	if err != nil {
-		s.t.Error(err)
+		w.s.t.Error(err)
 	}
 	return pages * int64(os.Getpagesize())
 }

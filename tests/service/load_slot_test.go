@@ -24,8 +24,9 @@ type generation struct {
 	id     string
 	ending bool // guarded by slot.mu
 
-	mu      sync.Mutex
-	answers []answer
+	mu         sync.Mutex
+	answers    []answer
+	unanswered int // executions that told nothing
 }
 
 // answer is what an execution says of its session.
@@ -72,8 +73,15 @@ func (x *slot) execute(g *generation, source string, nonce int64, timeout float6
 	}
 	body, _ := json.Marshal(map[string]any{"code": source, "timeout": timeout})
 	path := "/v1/sessions/" + g.id + "/execute"
-	status, text := x.load.ask("POST", path, string(body), headers...)
-	x.load.count(what, status)
+	status, text, away := x.load.send(what, "POST", path, string(body), headers...)
+	if status != 200 {
+		g.mu.Lock()
+		g.unanswered++
+		g.mu.Unlock()
+	}
+	if away {
+		return
+	}
 	if status != 200 {
 		x.refused(g, path, status, text)
 		return
@@ -169,8 +177,11 @@ func (x *slot) judge() {
 			if a.execution == last {
 				x.load.t.Errorf("%s: two answers are of execution %d: %+v", g.id, a.execution, g.answers[max(0, i-3):i+1])
 			}
-			if a.execution != last+1 {
-				before = nil // one between had no answer
+			if missing := a.execution - last - 1; missing > 0 {
+				before, forked = nil, true // what is not known may have been anything
+				if g.unanswered -= missing; g.unanswered < 0 {
+					x.load.t.Errorf("%s: executions before %d are of nobody: %+v", g.id, a.execution, g.answers[max(0, i-3):i+1])
+				}
 			}
 			last = a.execution
 			if a.unclear && !forked && !x.isFilled() && !g.ending {

@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -150,6 +151,43 @@ func TestSessionsSurvive(t *testing.T) {
 	x.kill()
 	x.start()
 	x.want(404, "not-found", "GET", "/v1/sessions/s", nil)
+}
+
+// Who asks while the next process starts waits until it has the sessions: nobody is
+// told that his is not there, and none is made a second time.
+func TestNobodyIsAnsweredTooEarly(t *testing.T) {
+	x := startSplit(t, nil)
+	for i := range 20 {
+		x.want(201, "", "POST", "/v1/sessions", fmt.Sprintf(`{"id":"s%d","limits":{"memory":"64M"}}`, i))
+	}
+	x.want(200, "", "POST", "/v1/sessions/s0/execute", code("x = 'kept'"))
+	x.kill()
+	ready := make(chan struct{})
+	var asking sync.WaitGroup
+	for range 4 {
+		asking.Go(func() {
+			for asked := 0; ; {
+				status, text := x.ask("POST", "/v1/execute", `{"session_id":"s0","code":"print(globals().get('x'))"}`)
+				if status != 0 {
+					asked++
+				}
+				if status != 0 && (status != 200 || !strings.Contains(text, `"kept\n"`)) {
+					t.Errorf("%d %.300s", status, text)
+				}
+				select {
+				case <-ready:
+					if asked > 0 {
+						return
+					}
+				default:
+				}
+			}
+		})
+	}
+	x.start()
+	close(ready)
+	asking.Wait()
+	x.want(200, `"sessions":20`, "GET", "/v1/stats", nil)
 }
 
 // A session that cannot be had again by its client ends with the process that made
