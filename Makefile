@@ -117,9 +117,9 @@ test-races: ## links and directories are swapped under the host's file handling;
 test-soak: native ## cells are made and ended, half of them hostile; CYCLES=10000
 	CELLBLOCK_CYCLES=$(or $(CYCLES),10000) $(GO) test -count=1 -timeout 3h -v -run '^TestSoak$$' ./tests/soak
 
-test-load: native ## clients of a service, half of what they ask for hostile; LOAD_TIME=10m LOAD_SESSIONS=500 LOAD_CLIENTS=50
-	LOAD_TIME=$(or $(LOAD_TIME),10m) LOAD_SESSIONS=$(or $(LOAD_SESSIONS),500) LOAD_CLIENTS=$(or $(LOAD_CLIENTS),50) \
-	  $(GO) test -count=1 -timeout 3h -v -run '^TestLoad$$' ./tests/service
+test-load: native ## clients of a service, half of what they ask for hostile; LOAD_TIME=10m LOAD_SESSIONS=500 LOAD_CLIENTS=50; LOAD_SPLIT=1 in two processes, of which one is killed LOAD_RESTARTS=5 times
+	LOAD_TIME=$(or $(LOAD_TIME),10m) LOAD_SESSIONS=$(or $(LOAD_SESSIONS),500) LOAD_CLIENTS=$(or $(LOAD_CLIENTS),50) LOAD_RESTARTS=$(or $(LOAD_RESTARTS),5) \
+	  $(GO) test -count=1 -timeout 3h -v -run '^TestLoad$(if $(LOAD_SPLIT),Split)$$' ./tests/service
 
 fuzz: native ## each fuzz target for FUZZTIME=30s; FUZZWORKERS=1 ONLY=pattern
 	@FUZZTIME="$(FUZZTIME)" FUZZWORKERS="$(FUZZWORKERS)" ONLY="$(ONLY)" bash tests/fuzz.sh

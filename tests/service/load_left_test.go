@@ -26,6 +26,9 @@ type watcher struct {
 
 func watch(s *service, pid func() int, logs func() []string, end func()) *watcher {
 	w := &watcher{s: s, pid: pid, logs: logs, end: end, groups: map[string]uint64{}}
+	// Once it has a template, and what stands ready.
+	s.want(201, "", "POST", "/v1/sessions", `{"id":"first"}`)
+	s.want(204, "", "DELETE", "/v1/sessions/first", nil)
 	w.files = w.descriptors()
 	return w
 }
@@ -63,6 +66,9 @@ func (w *watcher) nothingLeft() {
 	s.http.CloseIdleConnections()
 	more := func() (all []string) {
 		for kind, n := range w.descriptors() {
+			if kind == "socket" {
+				n -= kept
+			}
 			if n > w.files[kind]+slack {
 				all = append(all, fmt.Sprintf("%d × %s instead of %d", n, kind, w.files[kind]))
 			}
@@ -106,8 +112,12 @@ func (w *watcher) nothingLeft() {
 	}
 }
 
-// slack is how many descriptors of a kind come and go by themselves.
-const slack = 8
+// slack is how many descriptors of a kind come and go by themselves; kept are the
+// connections that a service keeps to its warden.
+const (
+	slack = 8
+	kept  = 32
+)
 
 // descriptors are those of the process, by their kind.
 func (w *watcher) descriptors() map[string]int {
