@@ -13,7 +13,7 @@ import (
 // The commands that are clients of a service, and those about its configuration.
 func TestCommands(t *testing.T) {
 	s := start(t)
-	program, err := build()
+	built, err := build()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -76,7 +76,7 @@ func TestCommands(t *testing.T) {
 		{"serve|--socket|" + s.socket(), 125, "", "a service listens"},
 		{"serve|--nonsense", 2, "", "unknown flag"},
 	} {
-		cmd := exec.Command(program, strings.Split(row.args, "|")...)
+		cmd := exec.Command(filepath.Join(built, "cellblock-service"), strings.Split(row.args, "|")...)
 		cmd.Env = append(os.Environ(), "CELLBLOCK_URL=unix://"+s.socket())
 		cmd.Stdin = strings.NewReader("print('from stdin')")
 		var stdout, stderr bytes.Buffer
