@@ -75,7 +75,9 @@ func (c Config) check() error {
 		return bad("CPU time", c.CPUTime, "it must not be negative")
 	case c.MaxMemoryMB < MinMemoryMB:
 		return bad("memory limit", fmt.Sprintf("%d MB", c.MaxMemoryMB), fmt.Sprintf("Python needs at least %d MB", MinMemoryMB))
-	case c.CPUs < 0.01:
+	case c.MaxMemoryMB > MaxMemoryMB:
+		return bad("memory limit", fmt.Sprintf("%d MB", c.MaxMemoryMB), fmt.Sprintf("it must be at most %d MB", MaxMemoryMB))
+	case !(c.CPUs >= 0.01):
 		return bad("CPU quota", c.CPUs, "it must be at least 0.01")
 	case c.PIDs < MinPIDs:
 		return bad("process limit", c.PIDs, fmt.Sprintf("a cell needs at least %d while it is built", MinPIDs))
@@ -92,6 +94,13 @@ const (
 	MinMemoryMB = 32
 	MinPIDs     = 8
 )
+
+// MaxMemoryMB is the largest memory limit: a pebibyte. Its bytes, and the sum of
+// those of many sessions, are far from what an integer holds.
+const MaxMemoryMB = 1 << 30
+
+// Check says what NewSession would object to in limits of a session's own.
+func (l Limits) Check(e *Executor) error { return l.apply(e.cfg).check() }
 
 // Config returns the configuration with its defaults filled in.
 func (e *Executor) Config() Config { return e.cfg }

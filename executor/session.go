@@ -67,6 +67,7 @@ type Session struct {
 	proc     *nsjail.Process // nil while there is no REPL
 	closed   bool
 	living   *nsjail.Cell // cell, for Close from another goroutine
+	cells    int          // how many there were
 	tenants  *tenants     // of the cell
 	contexts map[*Session]bool
 
@@ -136,6 +137,7 @@ func (s *Session) startCell(ctx context.Context, dirs []Dir) (err error) {
 	}
 	s.mu.Lock()
 	s.cell, s.living, s.proc, s.tenants = cell, cell, proc, newTenants()
+	s.cells++
 	if proc != nil {
 		s.tenants.enter(proc)
 	}
@@ -417,6 +419,13 @@ func (s *Session) Alive() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.proc != nil && !isClosed(s.proc.Ended())
+}
+
+// Cells is how many cells the session has had. Each begins with an empty workspace.
+func (s *Session) Cells() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.cells
 }
 
 // Close ends the session's cell, also in the middle of an execution, and

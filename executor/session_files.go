@@ -26,7 +26,8 @@ type FileInfo struct {
 
 // File is a file of a workspace opened for reading: io.Reader, io.Seeker,
 // io.Closer. It ends at the size that the file had when it was opened; code that
-// runs may change what is in it meanwhile. It is not safe for concurrent use.
+// runs may change what is in it meanwhile. It is closed with the session's cell, and
+// is not safe for concurrent use.
 type File = workspace.File
 
 // Files lists the regular files of the workspace as it is now, also while code
@@ -60,7 +61,7 @@ func (s *Session) OpenFile(path string) (*File, error) {
 	if work == nil {
 		return nil, fmt.Errorf("cannot open %s: %w", workspace.Quote(clean), fs.ErrNotExist)
 	}
-	f, err := work.OpenFile(clean)
+	f, err := work.Lend(clean)
 	if notThere(err) {
 		return nil, fmt.Errorf("%w: %w", fs.ErrNotExist, err)
 	}

@@ -1,11 +1,18 @@
 package api
 
 import (
+	"bufio"
 	"bytes"
+	"errors"
 	"io"
+	"net"
+	"net/http"
 	"net/url"
+	"os"
+	"slices"
 	"strings"
 	"testing"
+	"time"
 )
 
 func TestFile(t *testing.T) {
@@ -66,4 +73,48 @@ func TestFileTooLarge(t *testing.T) {
 	if r := c.run(path, "import os; print(os.listdir())"); r.Output != "['x']\n" {
 		t.Errorf("%q", r.Output)
 	}
+}
+
+// A client that reads a file slowly does not keep the workspace of a session that
+// has ended, whose memory is no longer counted: one open file keeps all of it.
+func TestSlowReaderKeepsNoWorkspace(t *testing.T) {
+	c := serve(t, Settings{})
+	path := c.session(NewSession{ID: "s"})
+	c.run(path, "with open('kept-by-a-reader', 'wb') as f: f.truncate(64 << 20)")
+	k, err := net.Dial("unix", c.socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer k.Close()
+	k.SetDeadline(time.Now().Add(time.Minute))
+	if _, err := io.WriteString(k, "GET "+path+"/files/kept-by-a-reader HTTP/1.1\r\nHost: a\r\n\r\n"); err != nil {
+		t.Fatal(err)
+	}
+	answer, err := http.ReadResponse(bufio.NewReaderSize(k, 16), nil)
+	if err != nil || answer.StatusCode != 200 {
+		t.Fatalf("%v, %v", answer, err)
+	}
+	if !isOpen(t, "kept-by-a-reader") {
+		t.Fatal("the file is not open while it is read: this test sees nothing")
+	}
+	c.ask("DELETE", path, nil).want(204)
+	if isOpen(t, "kept-by-a-reader") {
+		t.Error("the file is open after the end of its session")
+	}
+	if n, err := io.Copy(io.Discard, answer.Body); !errors.Is(err, io.ErrUnexpectedEOF) {
+		t.Errorf("the reader got %d bytes of 64 MiB, and %v", n, err)
+	}
+}
+
+// isOpen says whether this process has a file of that name open.
+func isOpen(t *testing.T, name string) bool {
+	t.Helper()
+	fds, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return slices.ContainsFunc(fds, func(fd os.DirEntry) bool {
+		target, _ := os.Readlink("/proc/self/fd/" + fd.Name()) // it may be closed by now
+		return strings.Contains(target, name)
+	})
 }

@@ -33,6 +33,9 @@ func TestQuotas(t *testing.T) {
 	exhausted(b.ask("POST", "/v1/sessions", NewSession{Creation: Creation{Limits: Limits{MemoryMB: 128}}}), "together")
 	exhausted(b.ask("POST", "/v1/sessions", NewSession{Creation: small}), "used up")
 	b.ask("POST", "/v1/sessions", NewSession{Creation: Creation{Limits: Limits{MemoryMB: 513}}}).problem(KindInvalid)
+	for _, mb := range []int{1 << 43, 1 << 44, 1<<44 + 64} { // in bytes: negative, 0 and 64 MiB
+		b.ask("POST", "/v1/sessions", NewSession{Creation: Creation{Limits: Limits{MemoryMB: mb}}}).problem(KindInvalid)
+	}
 	b.ask("DELETE", large, nil).want(204)
 	b.session(NewSession{Creation: small}) // there is room again
 	b.session(NewSession{ID: "last", Creation: small})

@@ -99,6 +99,9 @@ func (s *Server) limits(l Limits) (executor.Limits, error) {
 	if l.Memory != 0 {
 		mb = int(math.Ceil(float64(l.Memory) / (1 << 20)))
 	}
+	if mb > executor.MaxMemoryMB {
+		return executor.Limits{}, problem(KindInvalid, "memory: at most %d MiB can be asked for", executor.MaxMemoryMB)
+	}
 	usual := s.settings.Defaults
 	if most := max(usual.WorkspaceBytes, int64(cmp.Or(mb, usual.MaxMemoryMB))<<20); int64(l.WorkspaceSize) > most {
 		return executor.Limits{}, problem(KindInvalid, "workspace_size: at most %d bytes are allowed: those of the session's memory, or of the service's usual workspace", most)

@@ -6,11 +6,14 @@ import (
 	"fmt"
 	"io/fs"
 	"maps"
+	"math"
 	"os"
 	"slices"
+	"sync"
 	"sync/atomic"
 
 	"github.com/cellblock/cellblock/executor"
+	"github.com/cellblock/cellblock/internal/workspace"
 )
 
 // remoteREPL is a REPL that a warden has.
@@ -88,10 +91,14 @@ type remote struct {
 	remoteREPL
 	limits  executor.Limits
 	preload []string
+
+	mu    sync.Mutex
+	lent  *workspace.Lent // of the cell that is the session's
+	cells int             // its number
 }
 
 func (c *Client) session(made madeAnswer) *remote {
-	r := &remote{remoteREPL: remoteREPL{client: c, handle: made.Handle}, limits: made.Limits, preload: made.Preload}
+	r := &remote{remoteREPL: remoteREPL{client: c, handle: made.Handle}, limits: made.Limits, preload: made.Preload, lent: new(workspace.Lent)}
 	r.lost.Store(!made.Status.Alive)
 	return r
 }
@@ -141,14 +148,47 @@ func (r *remote) Entries() (entries []executor.Entry, whole bool, err error) {
 
 // OpenFile implements Session.
 func (r *remote) OpenFile(path string) (*executor.File, error) {
-	x := &exchange{call: r.at("open", path)}
+	var cells int
+	x := &exchange{call: r.at("open", path), answer: &cells}
 	if err := r.client.ask(context.Background(), x); err != nil {
 		return nil, err
 	}
 	if x.file == nil {
 		return nil, fmt.Errorf("the warden opened %q and sent no file: %w", path, fs.ErrInvalid)
 	}
-	return given(x.file, path)
+	f, err := given(x.file, path)
+	if err != nil {
+		return nil, err
+	}
+	if err := r.lend(f, cells); err != nil {
+		return nil, err
+	}
+	return f, nil
+}
+
+// lend has a file closed when the session ends, or another cell is seen to be its.
+func (r *remote) lend(f *executor.File, cells int) error {
+	r.mu.Lock()
+	before := r.lent
+	if cells > r.cells {
+		r.lent, r.cells = new(workspace.Lent), cells
+	}
+	lent := r.lent
+	r.mu.Unlock()
+	var err error
+	if before != lent {
+		err = before.End()
+	}
+	return errors.Join(err, lent.Add(f))
+}
+
+// Close implements Session.
+func (r *remote) Close() error {
+	r.mu.Lock()
+	lent := r.lent
+	r.cells = math.MaxInt
+	r.mu.Unlock()
+	return errors.Join(lent.End(), r.remoteREPL.Close())
 }
 
 // PutFile implements Session.

@@ -101,6 +101,10 @@ func (l *Local) newSession(ctx context.Context, spec Spec) (_ *local, err error)
 	if err != nil {
 		return nil, err
 	}
+	if err := spec.Limits.Check(of.Executor); err != nil { // before what they say is counted
+		l.pool.give(of)
+		return nil, err
+	}
 	s := newLocalSession(l, spec, of)
 	mb := of.Config().MaxMemoryMB
 	if spec.Limits.MaxMemoryMB != 0 {

@@ -277,7 +277,7 @@ func (s *Server) open(p *pending) (any, *executor.File, error) {
 		return nil, nil, err
 	}
 	f, err := h.OpenFile(string(p.Path))
-	return nothing{}, f, err
+	return h.Cells(), f, err
 }
 
 func (s *Server) put(p *pending) (any, *executor.File, error) {

@@ -233,8 +233,13 @@ func (s *Server) answer(c *conn, text []byte, given []*os.File) error {
 		return c.sendJSON(frameFailure, f)
 	}
 	if file != nil {
-		defer file.Close()
-		return c.sendJSON(frameAnswer, v, file.Descriptor())
+		own, err := file.Copy() // the session may end, and the file with it
+		file.Close()
+		if err != nil {
+			return c.sendJSON(frameFailure, failureOf(executor.ErrClosed))
+		}
+		defer own.Close()
+		return c.sendJSON(frameAnswer, v, int(own.Fd()))
 	}
 	return c.sendJSON(frameAnswer, v)
 }

@@ -258,6 +258,12 @@ func TestBounds(t *testing.T) {
 	if _, err := c.NewSession(t.Context(), warden.Spec{Limits: executor.Limits{MaxMemoryMB: 201}}); !errors.Is(err, warden.ErrExhausted) {
 		t.Errorf("more memory than there is for all: %v", err)
 	}
+	var invalid *executor.InvalidError
+	for _, mb := range []int{1 << 43, 1 << 44, 1<<44 + 64} { // in bytes: negative, 0 and 64 MiB
+		if _, err := c.NewSession(t.Context(), warden.Spec{Limits: executor.Limits{MaxMemoryMB: mb}}); !errors.As(err, &invalid) {
+			t.Errorf("%d MiB for one session: %v", mb, err)
+		}
+	}
 	first, _ := session(t, c, warden.Spec{}), session(t, c, warden.Spec{})
 	if _, err := c.NewSession(t.Context(), warden.Spec{}); !errors.Is(err, warden.ErrExhausted) {
 		t.Errorf("one session more than there may be: %v", err)

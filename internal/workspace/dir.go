@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"sync"
@@ -30,6 +31,8 @@ type Dir struct {
 
 	mu sync.RWMutex // held for reading while fd is in use, for writing to close it
 	fd int
+
+	lent Lent
 }
 
 // Open makes a Dir of the directory that fd refers to; fd may be one of
@@ -73,16 +76,18 @@ func openExisting(path string) (*Dir, error) {
 	return d, nil
 }
 
-// Close gives the descriptor back. Calls after it fail with EBADF.
+// Close gives the descriptor back, and those of files that were lent. Calls after
+// it fail with EBADF.
 func (d *Dir) Close() error {
+	err := d.lent.End()
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.fd < 0 {
-		return nil
+		return err
 	}
 	fd := d.fd
 	d.fd = -1
-	return sys.CloseFD(fd)
+	return errors.Join(err, sys.CloseFD(fd))
 }
 
 // openBeneath opens path, which must have passed checkRaw. The caller holds mu.
@@ -126,6 +131,18 @@ func (d *Dir) OpenFile(path string) (*File, error) {
 	return d.openFile(path)
 }
 
+// Lend is OpenFile for who reads in his own time: the file is closed with the Dir.
+func (d *Dir) Lend(path string) (*File, error) {
+	f, err := d.OpenFile(path)
+	if err != nil {
+		return nil, err
+	}
+	if err := d.lent.Add(f); err != nil {
+		return nil, err
+	}
+	return f, nil
+}
+
 // openFile is OpenFile for a caller that holds mu.
 func (d *Dir) openFile(path string) (*File, error) {
 	if err := checkRaw(path); err != nil {
@@ -155,12 +172,16 @@ func newFile(fd int, path string) (*File, error) {
 // File is a regular file opened for reading. Read ends at the size the file
 // had when it was opened, however much it has grown. It offers no descriptor:
 // sendfile and splice would fill holes of a tmpfs with pages, and a mapping
-// would fault when the cell truncates. It is not safe for concurrent use.
+// would fault when the cell truncates. It is not safe for concurrent use, but for
+// Close.
 type File struct {
 	Entry // as it was when opened
 
-	fd  int
-	off int64
+	off  int64
+	lent *Lent // nil: to nobody
+
+	mu sync.Mutex // held while fd is in use
+	fd int        // -1: closed
 }
 
 // Read implements io.Reader.
@@ -171,6 +192,11 @@ func (f *File) Read(p []byte) (int, error) {
 	p = p[:max(min(int64(len(p)), f.Size-f.off), 0)]
 	if len(p) == 0 {
 		return 0, io.EOF
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.fd < 0 {
+		return 0, fmt.Errorf("cannot read %s: %w", Quote(f.Path), fs.ErrClosed)
 	}
 	n, err := sys.Pread(f.fd, p, f.off)
 	f.off += int64(n)
@@ -197,16 +223,40 @@ func (f *File) Seek(offset int64, whence int) (int64, error) {
 
 // Changed says whether the file is no longer what it was when it was opened.
 func (f *File) Changed() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
 	var st syscall.Stat_t
 	return sys.Fstat(f.fd, &st) != nil || entryOf(f.Path, &st) != f.Entry
 }
 
-// Close gives the descriptor back.
-func (f *File) Close() error { return sys.CloseFD(f.fd) }
+// Close gives the descriptor back; once more, it does nothing.
+func (f *File) Close() error {
+	f.mu.Lock()
+	fd := f.fd
+	f.fd = -1
+	f.mu.Unlock()
+	if fd < 0 {
+		return nil
+	}
+	if f.lent != nil {
+		f.lent.forget(f)
+	}
+	return sys.CloseFD(fd)
+}
 
-// Descriptor is for passing the file to another process, which reads it with
-// GivenFile; it belongs to the File.
-func (f *File) Descriptor() int { return f.fd }
+// Copy is for passing the file to another process, which reads it with GivenFile.
+func (f *File) Copy() (*os.File, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.fd < 0 {
+		return nil, fmt.Errorf("cannot pass %s on: %w", Quote(f.Path), fs.ErrClosed)
+	}
+	own, err := sys.DupFD(f.fd)
+	if err != nil {
+		return nil, err
+	}
+	return os.NewFile(uintptr(own), f.Path), nil
+}
 
 // GivenFile reads a file that somebody else has opened; path is for messages. It
 // takes a copy of the descriptor, and never opens the file anew: who gave it may
