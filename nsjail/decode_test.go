@@ -6,12 +6,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/cellblock/cellblock/internal/testkit"
 )
@@ -274,4 +276,21 @@ func FuzzAnswer(f *testing.F) {
 			t.Fatalf("%+v", a)
 		}
 	})
+}
+
+// A step that is not done in time is a shortage, which passes, and no fault of ours.
+func TestLateIsAShortage(t *testing.T) {
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	defer w.Close()
+	if err := r.SetReadDeadline(time.Unix(1, 0)); err != nil {
+		t.Fatal(err)
+	}
+	_, err = r.Read(make([]byte, 1))
+	if err = hostStep("fork", err); !errors.Is(err, syscall.EAGAIN) || !strings.Contains(err.Error(), "step fork: not done within 30s, the machine is too busy") {
+		t.Errorf("%v", err)
+	}
 }

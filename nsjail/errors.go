@@ -3,6 +3,7 @@ package nsjail
 import (
 	"errors"
 	"fmt"
+	"os"
 	"syscall"
 )
 
@@ -42,10 +43,14 @@ func (e *StepError) Unwrap() error {
 	return e.Errno
 }
 
-// hostStep makes a StepError of something the host did.
+// hostStep makes a StepError of something the host did. A deadline is a shortage, of
+// CPU: the machine is too busy for now.
 func hostStep(step string, err error) error {
 	if err == nil {
 		return nil
+	}
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		err = fmt.Errorf("not done within %s, the machine is too busy: %w", buildTime, syscall.EAGAIN)
 	}
 	var errno syscall.Errno
 	errors.As(err, &errno)

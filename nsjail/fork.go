@@ -223,9 +223,9 @@ func (f *ForkPlan) hear(ctx context.Context, control *os.File) (inner int32, err
 			return 0, ctx.Err()
 		}
 		if errors.Is(err, io.EOF) {
-			err = ErrNotForked
+			return 0, ErrNotForked
 		}
-		return 0, err
+		return 0, hostStep("fork", err)
 	}
 	if !stop() {
 		return 0, ctx.Err()

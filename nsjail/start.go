@@ -19,8 +19,9 @@ import (
 	"github.com/cellblock/cellblock/seccomp"
 )
 
-// buildTime bounds the building of a cell: a step that hangs is a failure.
-const buildTime = 10 * time.Second
+// buildTime bounds the building of a cell, and the fork of a REPL: a step that hangs
+// is a failure. They take milliseconds; a machine whose CPUs all want takes longer.
+const buildTime = 30 * time.Second
 
 // programs are what every cell of this process starts from.
 type programs struct {
@@ -387,8 +388,8 @@ func (c *Cell) clone(programs *programs, fds *passed) error {
 }
 
 // await answers what the init asks for until it says that the cell stands.
-func (c *Cell) await(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, buildTime)
+func (c *Cell) await(parent context.Context) error {
+	ctx, cancel := context.WithTimeout(parent, buildTime)
 	defer cancel()
 	stop := context.AfterFunc(ctx, func() { c.process.Kill() })
 	defer stop()
@@ -397,7 +398,10 @@ func (c *Cell) await(ctx context.Context) error {
 		n, fds, err := c.socket.Recv(buf)
 		if err != nil {
 			if ctx.Err() != nil {
-				return hostStep("await", fmt.Errorf("the init did not finish within %s: %w", buildTime, context.Cause(ctx)))
+				if parent.Err() == nil {
+					return hostStep("await", os.ErrDeadlineExceeded)
+				}
+				return hostStep("await", fmt.Errorf("the init had not finished: %w", context.Cause(ctx)))
 			}
 			if !errors.Is(err, io.EOF) {
 				return hostStep("await", err) // it lives: Close ends it
