@@ -173,6 +173,9 @@ func received(oob []byte) (files []*os.File, err error) {
 			return files, err
 		}
 		for _, fd := range fds {
+			// Closing a socket can wait for its other end, for hours, unless this is
+			// taken from it. Of what is no socket it cannot, and is no matter.
+			_ = syscall.SetsockoptLinger(fd, syscall.SOL_SOCKET, syscall.SO_LINGER, &syscall.Linger{})
 			files = append(files, os.NewFile(uintptr(fd), "given"))
 		}
 	}

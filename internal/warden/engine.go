@@ -40,7 +40,7 @@ type Defaults struct {
 }
 
 // Spec is what a session is to be. Owner, ID, Kind and Created are its maker's,
-// and come back with Found.
+// and come back with Found; Env does not.
 type Spec struct {
 	Owner   string    `json:"owner"`
 	ID      string    `json:"id"`

@@ -227,12 +227,18 @@ func TestBrokenConversation(t *testing.T) {
 	defer null.Close()
 	before := openFiles(t)
 	for name, talk := range map[string]func(c *conn){
-		"no header":                 func(c *conn) { c.socket.Write([]byte{frameCall}) },
-		"too many bytes":            func(c *conn) { c.socket.Write([]byte{frameCall, 0, 0xff, 0xff, 0xff, 0xff}) },
-		"too many files":            func(c *conn) { c.socket.Write([]byte{frameGiven, 255, 0, 0, 0, 0}) },
-		"files that do not come":    func(c *conn) { c.socket.Write([]byte{frameGiven, 2, 0, 0, 0, 0}) },
-		"files that are not wanted": func(c *conn) { c.send(frameCancel, nil, int(null.Fd())); c.send(frameAnswer, nil) },
-		"an answer":                 func(c *conn) { c.send(frameAnswer, []byte("{}")) },
+		"no header":              func(c *conn) { c.socket.Write([]byte{frameCall}) },
+		"too many bytes":         func(c *conn) { c.socket.Write([]byte{frameCall, 0, 0xff, 0xff, 0xff, 0xff}) },
+		"too many files":         func(c *conn) { c.socket.Write([]byte{frameGiven, 255, 0, 0, 0, 0}) },
+		"files that do not come": func(c *conn) { c.socket.Write([]byte{frameGiven, 2, 0, 0, 0, 0}) },
+		"files that are not wanted": func(c *conn) {
+			for range 50 {
+				c.send(frameGiven, nil, int(null.Fd()))
+				c.send(frameCancel, nil, int(null.Fd()))
+			}
+			c.send(frameAnswer, nil)
+		},
+		"an answer": func(c *conn) { c.send(frameAnswer, []byte("{}")) },
 		"another call inside of one": func(c *conn) {
 			text := fmt.Sprintf(`{"method":"execute","session":%q,"request":{"code":"import time; time.sleep(1)"}}`, s)
 			c.send(frameCall, []byte(text))
@@ -311,3 +317,126 @@ func TestStranger(t *testing.T) {
 		t.Errorf("%v\n%s", err, out)
 	}
 }
+
+// withLimit runs do while this process can open no descriptor beyond n.
+func withLimit(t *testing.T, n uint64, do func()) {
+	t.Helper()
+	var usual syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &usual); err != nil {
+		t.Fatal(err)
+	}
+	if err := syscall.Setrlimit(syscall.RLIMIT_NOFILE, &syscall.Rlimit{Cur: n, Max: usual.Max}); err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := syscall.Setrlimit(syscall.RLIMIT_NOFILE, &usual); err != nil {
+			t.Fatal(err)
+		}
+	}()
+	do()
+}
+
+// A warden that has no descriptor for a connection keeps its sessions, and takes
+// connections again when there is one.
+func TestNoDescriptorForAConnection(t *testing.T) {
+	socket := serveHostile(t)
+	x := takeOver(t, socket)
+	s := x.session()
+	fd, err := syscall.Socket(syscall.AF_UNIX, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := os.NewFile(uintptr(fd), "late")
+	defer file.Close()
+	var later net.Conn
+	withLimit(t, 4, func() {
+		if err := syscall.Connect(fd, &syscall.SockaddrUnix{Name: socket}); err != nil {
+			t.Fatal(err)
+		}
+		// An answer: the warden has had its time to try.
+		for range 20 {
+			x.ask(fmt.Sprintf(`{"method":"execute","session":%q,"request":{"code":"1"}}`, s))
+		}
+	})
+	if later, err = net.FileConn(file); err != nil {
+		t.Fatal(err)
+	}
+	defer later.Close()
+	y := &taken{t, newConn(later.(*net.UnixConn))}
+	if f := y.ask(`{"method":"list"}`); !strings.Contains(string(f.bytes), s) {
+		t.Errorf("who came when there was no descriptor was answered %s", f.bytes)
+	}
+}
+
+// A warden that is to end before it was ready ends, whatever waits for it.
+func TestEndBeforeReady(t *testing.T) {
+	dir := t.TempDir()
+	local, err := NewLocal(Options{Executor: executor.Config{RuntimeDir: dir}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: filepath.Join(dir, "w"), Net: "unix"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := NewServer(local, []int{os.Geteuid()}, "test", slog.New(slog.NewTextHandler(t.Output(), nil)))
+	served := make(chan error, 1)
+	go func() { served <- server.Serve(l) }()
+	x := takeOver(t, l.Addr().String())
+	if err := x.c.send(frameCall, []byte(`{"method":"make","spec":{"owner":"o","id":"s","created":"2026-01-01T00:00:00Z","limits":{}}}`)); err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- errors.Join(server.Close(l), <-served) }()
+	select {
+	case err := <-ended:
+		if err != nil {
+			t.Error(err)
+		}
+	case <-time.After(20 * time.Second):
+		t.Fatal("it does not end")
+	}
+}
+
+// A descriptor whose close waits for somebody else, as a socket's can, holds up
+// nothing.
+func TestDescriptorThatLingers(t *testing.T) {
+	socket := serveHostile(t)
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close() // nobody accepts, or reads
+	c, err := net.Dial("tcp", l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.SetWriteDeadline(time.Now().Add(time.Second))
+	if _, err := io.Copy(c, neverEnding{}); !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Fatalf("what nobody reads was sent: %v", err)
+	}
+	given, err := c.(*net.TCPConn).File()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.(*net.TCPConn).SetLinger(20); err != nil {
+		t.Fatal(err)
+	}
+	x := takeOver(t, socket)
+	if err := x.c.send(frameGiven, nil, int(given.Fd())); err != nil {
+		t.Fatal(err)
+	}
+	// The warden's is to be the last.
+	given.Close()
+	c.Close()
+	began := time.Now()
+	x.ask(`{"method":"list"}`)
+	x.ask(`{"method":"list"}`)
+	if took := time.Since(began); took > 10*time.Second {
+		t.Errorf("the next answer took %s", took)
+	}
+}
+
+type neverEnding struct{}
+
+func (neverEnding) Read(b []byte) (int, error) { return len(b), nil }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 
 	"github.com/cellblock/cellblock/executor"
@@ -82,7 +83,10 @@ func (l *Local) Validate(ctx context.Context, code string) (bool, []executor.Iss
 func (l *Local) Root(ctx context.Context) (*rootfs.Root, error) { return l.home.Root(ctx) }
 
 // Renew implements Engine.
-func (l *Local) Renew(ctx context.Context) error { return l.home.Renew(ctx, nil) }
+func (l *Local) Renew(ctx context.Context) error {
+	l.pool.forget()
+	return l.home.Renew(ctx, nil)
+}
 
 // Close implements Engine.
 func (l *Local) Close() error { return l.pool.close() }
@@ -97,6 +101,9 @@ func (l *Local) NewSession(ctx context.Context, spec Spec) (Session, error) {
 }
 
 func (l *Local) newSession(ctx context.Context, spec Spec) (_ *local, err error) {
+	if err := spec.check(l.options.Executor); err != nil {
+		return nil, err
+	}
 	of, err := l.pool.get(spec.Root, spec.Preload)
 	if err != nil {
 		return nil, err
@@ -120,20 +127,30 @@ func (l *Local) newSession(ctx context.Context, spec Spec) (_ *local, err error)
 			err = errors.Join(err, s.Close())
 		}
 	}()
+	var without []string
 	for {
 		s.Session, err = s.of.NewSession(ctx, executor.SessionOptions{ID: spec.ID, Limits: spec.Limits, Env: spec.Env})
 		if err != nil {
 			return nil, err
 		}
 		var absent *executor.PreloadError
-		if err = s.Start(ctx); !errors.As(err, &absent) || !l.pool.lacks(spec.Root, absent.Module.String()) {
+		if err = s.Start(ctx); !errors.As(err, &absent) {
 			return s, err
 		}
-		// Without that module, then.
+		module := absent.Module.String()
+		if slices.Contains(without, module) {
+			return s, err
+		}
+		// Without that module, then. Others are spared the attempt only where the
+		// root lacks it: it may be this session's limits in which it has no room.
+		without = append(without, module)
+		if absent.Exception == "ModuleNotFoundError" {
+			l.pool.lacks(spec.Root, module)
+		}
 		if err := s.Session.Close(); err != nil {
 			return nil, err
 		}
-		other, err := l.pool.get(spec.Root, spec.Preload)
+		other, err := l.pool.get(spec.Root, spec.Preload, without...)
 		if err != nil {
 			return nil, err
 		}

@@ -118,6 +118,9 @@ func (s *local) Result(ctx context.Context) (executor.Result, error) {
 
 // NewContext implements Session.
 func (s *local) NewContext(ctx context.Context, o executor.ContextOptions) (REPL, error) {
+	if err := checkEnv(o.Env); err != nil {
+		return nil, err
+	}
 	c, err := s.Session.NewContext(ctx, o)
 	if err != nil {
 		return nil, err

@@ -120,7 +120,9 @@ func (s *Server) list(*pending) (any, *executor.File, error) {
 
 func (h *held) describe() madeAnswer {
 	status, _ := h.Status() // of a cell that is gone, no usage
-	return madeAnswer{h.handle, h.spec, h.Limits(), h.Preload(), status}
+	spec := h.spec
+	spec.Env = nil // nobody asks, and it can be large
+	return madeAnswer{h.handle, spec, h.Limits(), h.Preload(), status}
 }
 
 func (s *Server) make(p *pending) (any, *executor.File, error) {

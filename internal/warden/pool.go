@@ -44,8 +44,8 @@ func newPool(base executor.Config) *pool {
 
 // get returns the executor of a root ("": the service's own) and of modules
 // (none: the service's own), to be given back. Modules that the root is known
-// not to have are left out.
-func (p *pool) get(root string, preload []string) (*shared, error) {
+// not to have are left out, and so are those named last.
+func (p *pool) get(root string, preload []string, without ...string) (*shared, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.closed {
@@ -55,7 +55,9 @@ func (p *pool) get(root string, preload []string) (*shared, error) {
 	own := root == "" && (len(preload) == 0 || slices.Equal(preload, p.base.Preload))
 	if !own {
 		cfg.Template = false
-		cfg.Preload = slices.DeleteFunc(slices.Clone(preload), func(m string) bool { return p.missing[missingKey(root, m)] })
+		cfg.Preload = slices.DeleteFunc(slices.Clone(preload), func(m string) bool {
+			return p.missing[missingKey(root, m)] || slices.Contains(without, m)
+		})
 	}
 	if root != "" {
 		cfg.Root, cfg.Python, cfg.Packages, cfg.Venv = root, "", nil, ""
@@ -79,19 +81,21 @@ func (p *pool) get(root string, preload []string) (*shared, error) {
 
 func missingKey(root, module string) string { return root + "\x00" + module }
 
-// lacks notes that a root does not have a module, and says whether that is news.
-func (p *pool) lacks(root, module string) bool {
+// lacks notes that a root does not have a module.
+func (p *pool) lacks(root, module string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	key := missingKey(root, module)
-	if p.missing[key] {
-		return false
-	}
 	if len(p.missing) >= mostMissing {
 		clear(p.missing)
 	}
-	p.missing[key] = true
-	return true
+	p.missing[missingKey(root, module)] = true
+}
+
+// forget lets all modules be tried again, as roots may have them by now.
+func (p *pool) forget() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	clear(p.missing)
 }
 
 // give takes an executor back. Of those that nobody uses, a few are kept; the

@@ -13,6 +13,8 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
+	"time"
 
 	"github.com/cellblock/cellblock/executor"
 	"github.com/cellblock/cellblock/internal/sys"
@@ -27,7 +29,9 @@ type Server struct {
 	log     *slog.Logger
 
 	ready chan struct{} // closed when cells can be built
-	calls chan struct{} // holds a token for each connection
+	life  context.Context
+	end   context.CancelFunc // of all calls
+	calls chan struct{}      // holds a token for each connection
 
 	mu       sync.Mutex
 	sessions map[string]*held // by handle
@@ -53,10 +57,12 @@ const mostConns = 4096
 // NewServer makes one. Only processes of these users may ask; version is told to
 // them.
 func NewServer(engine *Local, uids []int, version string, log *slog.Logger) *Server {
-	return &Server{
+	s := &Server{
 		engine: engine, uids: uids, version: version, log: log, ready: make(chan struct{}), calls: make(chan struct{}, mostConns),
 		sessions: map[string]*held{}, conns: map[*conn]bool{},
 	}
+	s.life, s.end = context.WithCancel(context.Background())
+	return s
 }
 
 // Warm proves that cells can be built. Until then who asks has to wait.
@@ -73,10 +79,13 @@ func (s *Server) Serve(l *net.UnixListener) error {
 	for {
 		socket, err := l.AcceptUnix()
 		if err != nil {
-			s.mu.Lock()
-			defer s.mu.Unlock()
-			if s.ended {
+			if s.life.Err() != nil {
 				return nil
+			}
+			if isShortage(err) {
+				s.log.Error("cannot take a connection: sessions go on, and it is tried again", "error", err)
+				s.pause()
+				continue
 			}
 			return fmt.Errorf("cannot take connections: %w", err)
 		}
@@ -97,6 +106,22 @@ func (s *Server) Serve(l *net.UnixListener) error {
 			defer s.remove(c)
 			s.serve(c)
 		})
+	}
+}
+
+// isShortage says of an error of accept(2) that it passes.
+func isShortage(err error) bool {
+	return slices.ContainsFunc([]syscall.Errno{syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM, syscall.ECONNABORTED},
+		func(e syscall.Errno) bool { return errors.Is(err, e) })
+}
+
+// pause waits for a shortage to pass: nothing tells when it does.
+func (s *Server) pause() {
+	wait := time.NewTimer(100 * time.Millisecond)
+	defer wait.Stop()
+	select {
+	case <-wait.C:
+	case <-s.life.Done():
 	}
 }
 
@@ -126,6 +151,7 @@ func (s *Server) Close(l *net.UnixListener) error {
 		sessions = append(sessions, h)
 	}
 	s.mu.Unlock()
+	s.end() // also what waits for the first root
 	l.Close()
 	errs := make([]error, len(sessions))
 	var ending sync.WaitGroup
@@ -161,15 +187,13 @@ func (s *Server) serve(c *conn) {
 			}
 			f, err = c.receive()
 		}
-		if err == nil && f.kind == frameCancel {
-			continue // of a call that has ended meanwhile
-		}
-		if err == nil && f.kind != frameCall {
-			err = fmt.Errorf("a message of kind %d is no call", f.kind)
-		}
 		f.close()
-		if err == nil {
+		switch {
+		case err != nil:
+		case f.kind == frameCall:
 			err = s.answer(c, f.bytes, given)
+		case f.kind != frameCancel: // of a call that has ended meanwhile
+			err = fmt.Errorf("a message of kind %d is no call", f.kind)
 		}
 		for _, file := range given {
 			file.Close()
@@ -212,7 +236,7 @@ type pending struct {
 // answer runs one call. The error is that of the connection.
 func (s *Server) answer(c *conn, text []byte, given []*os.File) error {
 	p := &pending{conn: c, given: given}
-	p.ctx, p.cancel = context.WithCancel(context.Background())
+	p.ctx, p.cancel = context.WithCancel(s.life)
 	defer p.cancel()
 	v, file, err := any(nil), (*executor.File)(nil), strictly(text, &p.call)
 	if err == nil {

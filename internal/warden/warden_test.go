@@ -276,8 +276,8 @@ func TestBounds(t *testing.T) {
 
 // A last result is kept as long as there is room, and goes with its session.
 func TestResult(t *testing.T) {
-	c := dial(t, start(t, warden.Options{}))
-	s := session(t, c, warden.Spec{Limits: executor.Limits{MaxOutput: 70 << 20}})
+	c := dial(t, start(t, warden.Options{Executor: executor.Config{MaxOutput: 70 << 20}}))
+	s := session(t, c, warden.Spec{})
 	if _, err := s.Result(t.Context()); !errors.Is(err, warden.ErrNoResult) {
 		t.Errorf("before the first execution: %v", err)
 	}
