@@ -20,11 +20,22 @@ func addResult(s *Server, api huma.API) {
 	op := operation("lastResult", http.MethodGet, "/v1/sessions/{id}/result",
 		"Get the result of a session's last execution, once nothing runs in it; also of one whose client, or whose service, went away", result)
 	huma.Register(api, op, func(ctx context.Context, in *SessionPath) (*huma.StreamResponse, error) {
-		x, done, err := s.keeper.find(callOf(ctx).owner, in.ID)
+		o := callOf(ctx).owner
+		x, done, err := s.keeper.find(o, in.ID)
 		if err != nil {
 			return nil, failed(ctx, err)
 		}
 		defer done()
+		leave, err := s.keeper.read(o)
+		if err != nil {
+			return nil, failed(ctx, err)
+		}
+		answers := false
+		defer func() {
+			if !answers {
+				leave()
+			}
+		}()
 		wait, cancel := context.WithCancelCause(ctx)
 		defer cancel(nil)
 		stop := context.AfterFunc(s.life, func() { cancel(errDraining()) })
@@ -36,6 +47,10 @@ func addResult(s *Server, api huma.API) {
 			}
 			return nil, failed(ctx, err)
 		}
-		return &huma.StreamResponse{Body: func(hctx huma.Context) { writeJSON(hctx, http.StatusOK, r) }}, nil
+		answers = true
+		return &huma.StreamResponse{Body: func(hctx huma.Context) {
+			defer leave()
+			writeJSON(hctx, http.StatusOK, r)
+		}}, nil
 	})
 }

@@ -41,6 +41,7 @@ type owner struct {
 	gone       map[string]time.Time // expired ids, to be told apart from unknown ones
 	memory     int64
 	running    int
+	reading    int // last results, or waiting for them
 	executions int64
 	failures   int64
 	expired    int64
@@ -232,6 +233,22 @@ func (k *keeper) enter(o *owner, s *session) (leave func(), err error) {
 		if s != nil {
 			s.running--
 		}
+	}, nil
+}
+
+// read admits a call for a last result, which may wait long and be large: as many of
+// an owner as executions.
+func (k *keeper) read(o *owner) (leave func(), err error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if o.reading >= k.settings.Quota.Executions {
+		return nil, problem(KindExhausted, "%d calls of this caller wait for results, and no more are allowed", o.reading).retry(time.Second)
+	}
+	o.reading++
+	return func() {
+		k.mu.Lock()
+		defer k.mu.Unlock()
+		o.reading--
 	}, nil
 }
 

@@ -47,10 +47,12 @@ type conn struct {
 }
 
 func newConn(l *listener, c net.Conn, raw syscall.RawConn) *conn {
-	return &conn{
+	x := &conn{
 		of: l.lanes, listener: l, net: c, raw: raw, ctx: l.lanes.Context(context.Background(), c), remote: c.RemoteAddr().String(),
 		lookout: newLookout(c, raw), buf: make([]byte, room), parser: bufio.NewReaderSize(nil, 1<<10), answer: answer{header: http.Header{}},
 	}
+	x.answer.send, x.answer.ending = x.send, x.of.isEnding
+	return x
 }
 
 // serve answers short requests, one after the other.
@@ -213,9 +215,7 @@ func (c *conn) respond(r *http.Request, body []byte) (good bool) {
 	if !handled {
 		return false
 	}
-	last := c.of.isEnding()
-	head, rest := c.answer.head(last)
-	return c.send(head) == nil && c.send(rest) == nil && !last
+	return c.answer.end()
 }
 
 // handle says whether the handler came to an end.

@@ -12,7 +12,8 @@
 //	lanes.Shutdown(ctx)           // beside server.Shutdown(ctx)
 //
 // A request is short when its head is there at once, its body comes soon after, both
-// fit into a buffer, and its answer is one piece: Config.Short says that of it.
+// fit into a buffer, and its answer is one piece as a rule: Config.Short says that of
+// it. One that gets large is sent in chunks.
 // Package http parses it here as well; but what is odd in any way (another version
 // of HTTP, a transfer encoding, an expectation, a header that is not plain, a
 // mistake) is not judged here: the connection goes to the http.Server for good, with

@@ -421,3 +421,44 @@ func TestFaultIsLogged(t *testing.T) {
 		t.Errorf("the log says %q", text)
 	}
 }
+
+// Who does not read a large answer keeps its handler, which others count, and not an
+// answer that nobody counts.
+func TestLargeAnswerIsNotKept(t *testing.T) {
+	done := make(chan struct{}, 1)
+	const size = 8 << 20
+	s := serve(t, true, func(c *Config) {
+		c.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("X-Lane", fmt.Sprint(r.URL.Path))
+			w.Write([]byte("before "))
+			if r.URL.Path == "/v1/large" {
+				for range 4 {
+					w.Write(bytes.Repeat([]byte("x"), size/4))
+				}
+			}
+			done <- struct{}{}
+		})
+	})
+	c := s.dial(t)
+	in := bufio.NewReader(c)
+	fmt.Fprint(c, get("/v1/large"))
+	select {
+	case <-done:
+		t.Fatal("the handler has ended, and nobody has read what it wrote")
+	case <-time.After(300 * time.Millisecond):
+	}
+	fmt.Fprint(c, get("/v1/small")) // on the same connection
+	for _, want := range []struct {
+		path string
+		size int
+	}{{"/v1/large", len("before ") + size}, {"/v1/small", len("before ")}} {
+		r, err := http.ReadResponse(in, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if body, err := io.ReadAll(r.Body); err != nil || len(body) != want.size || r.Header.Get("X-Lane") != want.path {
+			t.Errorf("%s: %d bytes, %v", r.Header.Get("X-Lane"), len(body), err)
+		}
+		<-done
+	}
+}

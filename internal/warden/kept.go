@@ -7,8 +7,9 @@ import (
 	"github.com/cellblock/cellblock/executor"
 )
 
-// mostKept bounds what last results take of memory together. Those of sessions
-// that executed longest ago go first.
+// mostKept bounds what last results take of memory together. Of the owner whose
+// results take most, that of the session that executed longest ago goes first: nobody
+// loses his by what others print.
 const mostKept = 64 << 20
 
 // results keeps the last result of each session.
@@ -17,6 +18,7 @@ type results struct {
 	of    map[*local]*list.Element
 	order *list.List // of keptResult, the oldest first
 	bytes int
+	by    map[string]int // bytes, by owner
 }
 
 type keptResult struct {
@@ -25,7 +27,9 @@ type keptResult struct {
 	bytes  int
 }
 
-func newResults() *results { return &results{of: map[*local]*list.Element{}, order: list.New()} }
+func newResults() *results {
+	return &results{of: map[*local]*list.Element{}, order: list.New(), by: map[string]int{}}
+}
 
 // keep replaces the result of a session.
 func (k *results) keep(s *local, r executor.Result) {
@@ -38,9 +42,25 @@ func (k *results) keep(s *local, r executor.Result) {
 	}
 	k.of[s] = k.order.PushBack(keptResult{s, r, size})
 	k.bytes += size
+	k.by[s.spec.Owner] += size
 	for k.bytes > mostKept {
-		k.dropLocked(k.order.Front().Value.(keptResult).of)
+		k.dropLocked(k.nextLocked())
 	}
+}
+
+// nextLocked is whose result goes first.
+func (k *results) nextLocked() *local {
+	most := ""
+	for owner, bytes := range k.by {
+		if bytes > k.by[most] {
+			most = owner
+		}
+	}
+	e := k.order.Front()
+	for e.Value.(keptResult).of.spec.Owner != most {
+		e = e.Next()
+	}
+	return e.Value.(keptResult).of
 }
 
 func (k *results) get(s *local) (executor.Result, bool) {
@@ -65,19 +85,24 @@ func (k *results) dropLocked(s *local) {
 		return
 	}
 	delete(k.of, s)
-	k.bytes -= k.order.Remove(e).(keptResult).bytes
+	size := k.order.Remove(e).(keptResult).bytes
+	k.bytes -= size
+	if k.by[s.spec.Owner] -= size; k.by[s.spec.Owner] == 0 {
+		delete(k.by, s.spec.Owner)
+	}
 }
 
 // sizeOf is about what a result takes.
 func sizeOf(r executor.Result) int {
 	size := 4096 + len(r.Output) + len(r.Stderr)
 	for _, b := range r.Results {
+		size += sizeOfAll(b.Dropped)
 		for _, form := range b.Data {
 			size += len(form)
 		}
 	}
 	for name, v := range r.Namespace {
-		size += 256 + len(name)
+		size += 256 + len(name) + len(v.Type) + len(v.DType) + 8*len(v.Shape) + sizeOfAll(v.Columns) + sizeOfAll(v.Keys)
 		if v.Value != nil {
 			size += len(*v.Value)
 		}
@@ -86,10 +111,18 @@ func sizeOf(r executor.Result) int {
 		size += 2*len(f.Path) + 64
 	}
 	if r.Exception != nil {
-		size += len(r.Exception.Traceback) + len(r.Exception.Value)
+		size += len(r.Exception.Name) + len(r.Exception.Traceback) + len(r.Exception.Value)
 	}
 	if r.Value != nil {
 		size += len(*r.Value)
+	}
+	return size
+}
+
+func sizeOfAll(list []string) int {
+	size := 0
+	for _, s := range list {
+		size += 16 + len(s)
 	}
 	return size
 }
