@@ -157,6 +157,7 @@ func (c *Client) on(ctx context.Context, k *conn, x *exchange) (again bool, err 
 
 // follow takes what comes until the call is over.
 func (c *Client) follow(k *conn, x *exchange) (again bool, err error) {
+	var parts []byte
 	for {
 		f, err := k.receive()
 		if err != nil {
@@ -177,6 +178,8 @@ func (c *Client) follow(k *conn, x *exchange) (again bool, err error) {
 				return false, c.failed(err)
 			}
 			return true, told.err()
+		case framePart:
+			parts = append(parts, f.bytes...)
 		case frameAnswer:
 			if len(f.files) > 0 {
 				x.file = f.files[0]
@@ -184,7 +187,7 @@ func (c *Client) follow(k *conn, x *exchange) (again bool, err error) {
 			if x.answer == nil {
 				return true, nil
 			}
-			if err := json.Unmarshal(f.bytes, x.answer); err != nil {
+			if err := json.Unmarshal(append(parts, f.bytes...), x.answer); err != nil {
 				return false, c.failed(err)
 			}
 			return true, nil

@@ -90,11 +90,34 @@ func (c *conn) send(kind byte, b []byte, fds ...int) error {
 
 // sendJSON sends v as one frame.
 func (c *conn) sendJSON(kind byte, v any, fds ...int) error {
-	text, err := json.Marshal(v)
+	text, err := textOf(v)
 	if err != nil {
 		return err
 	}
 	return c.send(kind, text, fds...)
+}
+
+// sendAnswer sends v in as many frames as it takes.
+func (c *conn) sendAnswer(v any, fds ...int) error {
+	text, err := textOf(v)
+	if err != nil {
+		return err
+	}
+	for ; len(text) > maxPart; text = text[maxPart:] {
+		if err := c.send(framePart, text[:maxPart]); err != nil {
+			return err
+		}
+	}
+	return c.send(frameAnswer, text, fds...)
+}
+
+// textOf is v in JSON. No page will hold it: < stays as short as it is.
+func textOf(v any) ([]byte, error) {
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false)
+	err := e.Encode(v)
+	return b.Bytes(), err
 }
 
 // receive receives one frame; io.EOF when the other side has closed between two.

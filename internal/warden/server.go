@@ -263,9 +263,9 @@ func (s *Server) answer(c *conn, text []byte, given []*os.File) error {
 			return c.sendJSON(frameFailure, failureOf(executor.ErrClosed))
 		}
 		defer own.Close()
-		return c.sendJSON(frameAnswer, v, int(own.Fd()))
+		return c.sendAnswer(v, int(own.Fd()))
 	}
-	return c.sendJSON(frameAnswer, v)
+	return c.sendAnswer(v)
 }
 
 // run is the call's own part. A panic is a fault of ours: the call fails, the

@@ -21,6 +21,8 @@ import (
 //	  |--------------------------------------->|
 //	  |           stdout, stderr: bytes        |   any number, of an execution
 //	  |<---------------------------------------|
+//	  |          parts of the answer's JSON    |   any number, of a large one
+//	  |<---------------------------------------|
 //	  |     answer (JSON, perhaps a descriptor)|   or failure (JSON): the end of the call
 //	  |<---------------------------------------|
 //
@@ -34,18 +36,21 @@ const (
 	frameStderr
 	frameAnswer
 	frameFailure
+	framePart
 )
 
 // protocol is the number of this list of frames and calls. A service and a warden
 // of different packages talk to each other as long as it is the same.
 const protocol = 1
 
-// What one frame may have: its bytes, of which a call has the code, and an answer
-// the output; and its descriptors, of which the kernel takes 253.
+// What one frame may have: its bytes, of which a call has the code; and its
+// descriptors, of which the kernel takes 253. An answer that is larger than a part
+// comes in several.
 const (
 	maxFrame = 128 << 20
 	maxFDs   = 64
 	maxGiven = 1024 // descriptors of one call
+	maxPart  = 1 << 20
 )
 
 // call is what is asked.
