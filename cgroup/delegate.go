@@ -35,7 +35,7 @@ func (d delegation) allows(l Limits) error {
 		needed bool
 	}{{memory, slices.Contains(d.from.controllers, memory)}, {pids, l.PIDs > 0}, {cpu, l.CPUs > 0}} {
 		if c.needed && slices.Contains(d.from.controllers, c.name) && !slices.Contains(d.on, c.name) {
-			return &MissingError{c.name, fmt.Sprintf("it is not handed down to the group %q", d.dir), mendDelegate}
+			return &MissingError{c.name, fmt.Sprintf("it is not handed down to the group %q", d.dir), mendHandDown(systemdRuns())}
 		}
 	}
 	return nil
@@ -67,7 +67,7 @@ func (h *Host) prepare(t *tree, dir string, own bool) (delegation, error) {
 			err = switchOn(dir, want)
 		}
 		if err != nil {
-			return delegation{}, refused(want[0], dir, err)
+			return delegation{}, refused(t, want[0], dir, err)
 		}
 		on = append(on, want...)
 	}
@@ -117,11 +117,13 @@ func switchOn(dir string, controllers []string) error {
 }
 
 // refused names the reasons for which controllers cannot be switched on.
-func refused(controller, dir string, err error) error {
+func refused(t *tree, controller, dir string, err error) error {
 	switch {
 	case errors.Is(err, syscall.EBUSY):
-		return &MissingError{controller, fmt.Sprintf("the group %q has processes in it and so cannot hand controllers down", dir), mendDelegate}
-	case errors.Is(err, syscall.EACCES), errors.Is(err, syscall.EPERM), errors.Is(err, syscall.EROFS):
+		return &MissingError{controller, fmt.Sprintf("the group %q has processes in it and so cannot hand controllers down", dir), mendCrowded(dir, systemdRuns())}
+	case errors.Is(err, syscall.EROFS):
+		return readOnly(controller, t.mount.point)
+	case errors.Is(err, syscall.EACCES), errors.Is(err, syscall.EPERM):
 		return &MissingError{controller, fmt.Sprintf("the group %q may not be changed by this user", dir), mendWritable}
 	}
 	return fmt.Errorf("cannot hand controllers down from the group %q: %w", dir, err)
@@ -167,6 +169,10 @@ func crowded(t *tree, dir string, others int) *MissingError {
 	return &MissingError{
 		t.controllers[0],
 		fmt.Sprintf("the group %q holds %d other processes and so cannot hand controllers down", dir, others),
-		mendDelegate,
+		mendCrowded(dir, systemdRuns()),
 	}
+}
+
+func readOnly(controller, mounted string) *MissingError {
+	return &MissingError{controller, fmt.Sprintf("%q is mounted read-only", mounted), mendReadOnly(mounted)}
 }

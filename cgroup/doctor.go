@@ -74,7 +74,7 @@ func (t *tree) obstacle(name string) *MissingError {
 	case slices.Contains(on, name):
 		return nil
 	case !slices.Contains(want, name):
-		return &MissingError{name, fmt.Sprintf("it is not handed down to the group %q", dir), mendDelegate}
+		return &MissingError{name, fmt.Sprintf("it is not handed down to the group %q", dir), mendHandDown(systemdRuns())}
 	case t.isRoot(dir):
 		return nil
 	}

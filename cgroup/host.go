@@ -264,7 +264,7 @@ func (t *tree) explain(parent, dir string, err error) error {
 	case syscall.EACCES, syscall.EPERM:
 		return &MissingError{t.controllers[0], fmt.Sprintf("%q may not be written to by this user", parent), mendWritable}
 	case syscall.EROFS:
-		return &MissingError{t.controllers[0], fmt.Sprintf("%q is mounted read-only", t.mount.point), mendMount}
+		return readOnly(t.controllers[0], t.mount.point)
 	case syscall.ENOENT:
 		return &MissingError{t.controllers[0], fmt.Sprintf("the group %q does not exist", parent), "mkdir " + parent}
 	}

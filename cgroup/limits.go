@@ -91,7 +91,7 @@ func (n node) limit(l Limits) error {
 			// limit hold: so it does here.
 		case errors.Is(err, syscall.ENOENT):
 			controller, _, _ := strings.Cut(s.file, ".")
-			return &MissingError{controller, fmt.Sprintf("%q has no %s", n.dir, s.file), mendDelegate}
+			return &MissingError{controller, fmt.Sprintf("%q has no %s", n.dir, s.file), mendHandDown(systemdRuns())}
 		default:
 			return fmt.Errorf("cannot limit the group to %s: %w", s.value, err)
 		}

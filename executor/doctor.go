@@ -2,7 +2,9 @@ package executor
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"syscall"
 
 	"github.com/cellblock/cellblock/nsjail"
 	"github.com/cellblock/cellblock/rootfs"
@@ -42,7 +44,7 @@ func (e *Executor) Doctor(ctx context.Context) Report {
 		r.Layers = append(r.Layers, LayerReport{Name: "root", Status: nsjail.Available, Level: describeRoot(root)})
 	}
 	if err := e.prove(ctx); err != nil {
-		r.Cell, r.Error = "no cell can be built", err.Error()
+		r.Cell, r.Error = "no cell can be built", err.Error()+aroundHint(err, r.Layers)
 		return r
 	}
 	r.OK, r.Cell = true, "a cell was built, its posture is as it should be, and code ran in it"
@@ -61,6 +63,22 @@ func (e *Executor) prove(ctx context.Context) error {
 		return fmt.Errorf("code in the cell printed %q instead of 42 (%s)", out, result.Verdict)
 	}
 	return nil
+}
+
+// aroundHint says what may be behind a step that was refused, where the error
+// cannot: which calls a filter refuses to a user without rights shows in the
+// building only.
+func aroundHint(err error, layers []LayerReport) string {
+	var step *nsjail.StepError
+	if !errors.As(err, &step) || step.Errno != syscall.EPERM && step.Errno != syscall.ENOSYS {
+		return ""
+	}
+	for _, l := range layers {
+		if l.Name == nsjail.OuterFilter && l.Status == nsjail.Available && l.Level != nsjail.NoFilter {
+			return "; a filter of system calls is around this process, as in a container: without it (--security-opt seccomp=unconfined) the call may be allowed"
+		}
+	}
+	return ""
 }
 
 func describeRoot(root *rootfs.Root) string {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -355,7 +356,11 @@ func (f *findings) mounts(pid string, want map[string]wantedMount) {
 			}
 		}
 		if w.root != "" && !strings.HasSuffix(w.root, root) {
-			f.add("%s shows %s, not %s", point, root, w.root)
+			// The path may itself be below a mount of something with another name, as a
+			// container's volume is.
+			if want := shownAs(f.read("/proc/self/mountinfo"), w.root); root != want {
+				f.add("%s shows %s, not %s", point, root, want)
+			}
 		}
 	}
 	for point := range want {
@@ -363,6 +368,26 @@ func (f *findings) mounts(pid string, want map[string]wantedMount) {
 			f.add("nothing is mounted at %s", point)
 		}
 	}
+}
+
+// escaped is how mountinfo writes what would end a field.
+var escaped = strings.NewReplacer(`\`, `\134`, " ", `\040`, "\t", `\011`, "\n", `\012`)
+
+// shownAs is what mountinfo calls a path of this process: its path within the
+// file system that is mounted there.
+func shownAs(mountinfo, path string) string {
+	path = escaped.Replace(path)
+	shown, longest := path, -1
+	for line := range strings.Lines(mountinfo) {
+		f := strings.Fields(line)
+		if len(f) < 5 || len(f[4]) < longest { // of two at one place, the later is to be seen
+			continue
+		}
+		if rest, below := strings.CutPrefix(path, strings.TrimSuffix(f[4], "/")); below && (rest == "" || rest[0] == '/') {
+			shown, longest = filepath.Join(f[3], rest), len(f[4])
+		}
+	}
+	return shown
 }
 
 func plainOptions(s string) string {

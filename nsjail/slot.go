@@ -14,13 +14,6 @@ import (
 	"github.com/cellblock/cellblock/internal/sys"
 )
 
-// The host ids of cells. systemd's list of ranges gives 0x70000000 and up to
-// no one; a slot n takes the two ids from base+2n.
-const (
-	idBase = 0x70000000
-	slots  = 1 << 16
-)
-
 // slot is a number that no other living cell of this host has: it names the
 // group and gives the two ids. The kernel's lock on its file in the runtime
 // directory is what says that the owner lives; the file's content is what the
@@ -28,6 +21,7 @@ const (
 type slot struct {
 	n    int
 	file *os.File
+	host idRange
 }
 
 // record is the content of a slot's file.
@@ -78,7 +72,14 @@ func openRuntimeDir(dir string) (string, error) {
 
 // takeSlot finds a free number.
 func takeSlot(cells string) (*slot, error) {
-	for try, n := 0, rand.IntN(slots); try < slots; try, n = try+1, (n+1)%slots {
+	host, err := hostIDs()
+	if err != nil {
+		return nil, err
+	}
+	if host.slots == 0 {
+		return nil, errors.New("the user namespace of this root has too few ids for cells: " + mendIDs)
+	}
+	for try, n := 0, rand.IntN(host.slots); try < host.slots; try, n = try+1, (n+1)%host.slots {
 		s, err := lockSlot(cells, n, true)
 		if err != nil {
 			return nil, err
@@ -86,6 +87,7 @@ func takeSlot(cells string) (*slot, error) {
 		if s == nil {
 			continue
 		}
+		s.host = host
 		// A record that nobody holds: its owner died. Clean up after it.
 		if err := s.sweep(); err != nil {
 			s.file.Close()
@@ -110,7 +112,7 @@ func lockSlot(cells string, n int, create bool) (*slot, error) {
 		}
 		return nil, err
 	}
-	s := &slot{n, os.NewFile(uintptr(fd), path)}
+	s := &slot{n: n, file: os.NewFile(uintptr(fd), path)}
 	// Twice, because without the lock the file that was made cannot be removed.
 	if err := again(func() error { return sys.Flock(fd, syscall.LOCK_EX|syscall.LOCK_NB) }); err != nil {
 		s.file.Close()
@@ -137,7 +139,7 @@ func lockSlot(cells string, n int, create bool) (*slot, error) {
 func (s *slot) name() string { return "cellblock-" + strconv.Itoa(s.n) }
 
 // initUID is the first of the two host ids.
-func (s *slot) initUID() int { return idBase + 2*s.n }
+func (s *slot) initUID() int { return s.host.base + 2*s.n }
 
 // ids is the map of a cell's user namespace: both ids of its slot.
 func (s *slot) ids() string { return fmt.Sprintf("%d %d 2", initID, s.initUID()) }
@@ -147,11 +149,11 @@ func (s *slot) ids() string { return fmt.Sprintf("%d %d 2", initID, s.initUID())
 // host.
 func (s *slot) nestMap() string {
 	text := s.ids()
-	if n := s.initUID() - idBase; n > 0 {
-		text += fmt.Sprintf("\n%d %d %d", idBase, idBase, n)
+	if n := s.initUID() - s.host.base; n > 0 {
+		text += fmt.Sprintf("\n%d %d %d", s.host.base, s.host.base, n)
 	}
 	after := s.initUID() + 2
-	if n := idBase + 2*slots - after; n > 0 {
+	if n := s.host.base + 2*s.host.slots - after; n > 0 {
 		text += fmt.Sprintf("\n%d %d %d", after, after, n)
 	}
 	return text

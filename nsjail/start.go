@@ -212,7 +212,7 @@ func admit(s Spec, l layout) error {
 		return &MissingError{LayerLandlock, "the kernel has no Landlock, or it is not enabled", "boot with lsm=landlock,…"}
 	}
 	if l.procMasked && l.rootless {
-		return hostStep("proc", errors.New("something is mounted below /proc, so that the kernel refuses a new one to an unprivileged user: run outside of the container, or as its root"))
+		return hostStep("proc", errors.New("something is mounted over parts of /proc, so that the kernel refuses a new one to a process without CAP_SYS_ADMIN: start the container with --cap-add SYS_ADMIN, or with its /proc unmasked, or run outside of it"))
 	}
 	return nil
 }

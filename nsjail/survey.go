@@ -2,9 +2,9 @@ package nsjail
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
-	"strings"
 	"syscall"
 
 	"github.com/cellblock/cellblock/internal/sys"
@@ -32,16 +32,19 @@ type LayerState struct {
 // anything; scope is Spec.Scope. Whether a cell really stands is for Start and CheckPosture.
 func Survey(ctx context.Context, scope bool) []LayerState {
 	l, err := hostOnce()
+	around := confined("/proc", l.rootless)
 	states := []LayerState{
-		privilege(l),
-		userNamespaces(),
-		mountAPI(),
+		around.ids(),
+		around.userNamespaces(),
+		mountAPI(l.rootless),
 		procState(l, err),
 		openat2(),
 		filterState(),
+		around.filter(),
 		landlockState(l),
 		nativeState(),
 	}
+	states = append(states, around.module()...)
 	return append(states, groupStates(ctx, scope)...)
 }
 
@@ -52,42 +55,19 @@ func state(name string, err error, level, mend string) LayerState {
 	return LayerState{Name: name, Status: Available, Level: level}
 }
 
-func privilege(l layout) LayerState {
-	if l.rootless {
-		return LayerState{
-			Name: "ids", Status: Available, Level: "one id a cell: its PID 1 has no signal handlers and cannot be traced",
-			Why: "two ids need CAP_SYS_ADMIN on the host",
-		}
-	}
-	return LayerState{Name: "ids", Status: Available, Level: fmt.Sprintf("two host ids a cell, from %d", idBase)}
-}
-
-func userNamespaces() LayerState {
-	const name = "user-namespaces"
-	if b, err := os.ReadFile("/proc/sys/user/max_user_namespaces"); err == nil && strings.TrimSpace(string(b)) == "0" {
-		return LayerState{Name: name, Status: Missing, Why: "user.max_user_namespaces is 0", Mend: "sysctl user.max_user_namespaces=10000"}
-	}
-	if os.Geteuid() != 0 {
-		if b, err := os.ReadFile("/proc/sys/kernel/unprivileged_userns_clone"); err == nil && strings.TrimSpace(string(b)) == "0" {
-			return LayerState{Name: name, Status: Missing, Why: "kernel.unprivileged_userns_clone is 0", Mend: "sysctl kernel.unprivileged_userns_clone=1, or run as root"}
-		}
-		if b, err := os.ReadFile("/proc/sys/kernel/apparmor_restrict_unprivileged_userns"); err == nil && strings.TrimSpace(string(b)) == "1" {
-			return LayerState{Name: name, Status: Missing, Why: "AppArmor restricts user namespaces of unprivileged programs", Mend: "load a profile for cellblock that allows userns, or run as root"}
-		}
-	}
-	_, err := os.Stat("/proc/self/ns/user")
-	return state(name, err, "user, mount, PID, network, IPC, UTS, cgroup", "a kernel with CONFIG_USER_NS")
-}
-
-func mountAPI() LayerState {
+func mountAPI(rootless bool) LayerState {
+	s := LayerState{Name: "mount-api", Status: Available, Level: "fsopen, open_tree, mount_setattr (Linux 5.12)"}
 	fd, err := sys.FsOpen("tmpfs")
-	if err == nil {
+	switch {
+	case err == nil:
 		syscall.Close(fd)
+	case errors.Is(err, syscall.EPERM) && rootless: // refused out here, given in the cell's own namespace
+	case errors.Is(err, syscall.ENOSYS):
+		s.Status, s.Why, s.Mend = Missing, err.Error(), "Linux 5.12 or later, and no container whose seccomp profile is older than these calls"
+	default:
+		s.Status, s.Why, s.Mend = Missing, err.Error(), "see outer-filter below"
 	}
-	if os.Geteuid() != 0 {
-		err = nil // refused out here, given in the cell's own namespace
-	}
-	return state("mount-api", err, "fsopen, open_tree, mount_setattr (Linux 5.12)", "Linux 5.12 or later, and CAP_SYS_ADMIN for root")
+	return s
 }
 
 func procState(l layout, err error) LayerState {
@@ -98,11 +78,11 @@ func procState(l layout, err error) LayerState {
 		return LayerState{Name: "proc", Status: Available, Level: "made inside the cell, subset=pid"}
 	case l.rootless:
 		return LayerState{
-			Name: "proc", Status: Missing, Why: "something is mounted below /proc, so that the kernel refuses a new one to an unprivileged user",
-			Mend: "run outside of the container, or with its /proc unmasked",
+			Name: "proc", Status: Missing, Why: "something is mounted over parts of /proc, as in a container, so that the kernel refuses a new one to a process without CAP_SYS_ADMIN",
+			Mend: "start the container with --cap-add SYS_ADMIN, or with its /proc unmasked (podman: --security-opt unmask=ALL; Kubernetes: procMount: Unmasked), or run outside of it",
 		}
 	}
-	return LayerState{Name: "proc", Status: Available, Level: "/proc is masked here: made by a helper, subset=pid"}
+	return LayerState{Name: "proc", Status: Available, Level: "subset=pid; made outside of the cell, as parts of /proc are mounted over here"}
 }
 
 func openat2() LayerState {

@@ -98,7 +98,7 @@ func printReport(w io.Writer, r executor.Report) {
 		fmt.Fprintln(w, strings.TrimRight(line, " "))
 	}
 	row("LAYER", "STATUS", "LEVEL")
-	for _, l := range r.Layers {
+	for i, l := range r.Layers {
 		detail := l.Level
 		if l.Why != "" {
 			if detail != "" {
@@ -107,7 +107,7 @@ func printReport(w io.Writer, r executor.Report) {
 			detail += l.Why
 		}
 		row(l.Name, l.Status, detail)
-		if l.Status != nsjail.Missing {
+		if l.Status != nsjail.Missing || i+1 < len(r.Layers) && sameMending(l, r.Layers[i+1]) {
 			continue
 		}
 		if l.Mend != "" {
@@ -121,6 +121,11 @@ func printReport(w io.Writer, r executor.Report) {
 	if r.Error != "" {
 		fmt.Fprintf(w, "  %s\n", OneLine(r.Error))
 	}
+}
+
+// sameMending says that what to do about a layer is said with the next one.
+func sameMending(l, next executor.LayerReport) bool {
+	return next.Status == l.Status && next.Mend == l.Mend && next.Optional == l.Optional && withoutName(next.Name) == withoutName(l.Name)
 }
 
 // withoutName is what --without calls a layer: the controllers of the cgroup

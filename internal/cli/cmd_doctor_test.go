@@ -17,6 +17,8 @@ func TestPrintReport(t *testing.T) {
 			{Name: "landlock", Status: nsjail.Missing, Why: "not in this kernel", Mend: "boot with lsm=landlock", Optional: true},
 			{Name: "cgroup-memory", Status: nsjail.Missing, Level: "v2", Why: "two\nlines", Optional: true},
 			{Name: "cgroup-cpu", Status: executor.LeftOut},
+			{Name: "cgroup-memory", Status: nsjail.Missing, Why: "read-only", Mend: "remount it", Optional: true},
+			{Name: "cgroup-pids", Status: nsjail.Missing, Why: "read-only", Mend: "remount it", Optional: true},
 		},
 		Cell: "no cell can be built", Error: "layer cgroup is missing",
 	}
@@ -28,6 +30,10 @@ landlock         missing    not in this kernel
 cgroup-memory    missing    v2: two; lines
                             to do without it: --without cgroup
 cgroup-cpu       left out
+cgroup-memory    missing    read-only
+cgroup-pids      missing    read-only
+                            to mend it: remount it
+                            to do without it: --without cgroup
 
 no cell can be built
   layer cgroup is missing

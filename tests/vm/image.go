@@ -29,6 +29,8 @@ var packages = []string{
 	"dbus", "libpam-systemd", "dbus-user-session", "login", // sessions of users, as on a server
 	"python3", "python3-numpy", // what cells are made from
 	"iproute2", "procps",
+	"podman", "crun", "uidmap", // containers that cells are made in
+	"apparmor", // the profile of containers, and the package's own
 }
 
 // left out: what nobody reads in there.
@@ -150,6 +152,7 @@ var masked = []string{
 	"systemd-hibernate-clear.service", "systemd-update-utmp.service", "getty@tty1.service", "systemd-pcrmachine.service",
 	"modprobe@configfs.service", "modprobe@drm.service", "modprobe@fuse.service", "modprobe@efi_pstore.service", "modprobe@dm_mod.service", "modprobe@loop.service",
 	"sys-kernel-config.mount", "systemd-modules-load.service", "kmod-static-nodes.service", "systemd-udev-load-credentials.service",
+	"apparmor.service", // it would translate a hundred profiles at each boot: tests load those they need
 	"systemd-pcrphase.service", "systemd-pcrphase-sysinit.service", "systemd-tpm2-setup.service", "systemd-tpm2-setup-early.service",
 }
 
