@@ -41,6 +41,9 @@ type conn struct {
 
 	buf   []byte // received, and not yet taken
 	files []*os.File
+
+	room *room // nil: no bound
+	took int   // of it
 }
 
 func newConn(c *net.UnixConn) *conn { return &conn{socket: c} }
@@ -53,6 +56,7 @@ func (c *conn) close() error {
 	if c.held != nil {
 		c.held()
 	}
+	c.release()
 	return c.socket.Close()
 }
 
@@ -103,6 +107,9 @@ func (c *conn) sendAnswer(v any, fds ...int) error {
 	if err != nil {
 		return err
 	}
+	if !c.admit(len(text)) {
+		return c.sendJSON(frameFailure, failureOf(errNoRoom))
+	}
 	for ; len(text) > maxPart; text = text[maxPart:] {
 		if err := c.send(framePart, text[:maxPart]); err != nil {
 			return err
@@ -128,6 +135,12 @@ func (c *conn) receive() (frame, error) {
 	size, fds := int(binary.BigEndian.Uint32(c.buf[2:headerSize])), int(c.buf[1])
 	if size > maxFrame || fds > maxFDs {
 		return frame{}, fmt.Errorf("a message says that it has %d bytes and %d files, and %d and %d are allowed", size, fds, maxFrame, maxFDs)
+	}
+	if !c.admit(size) {
+		if err := c.discard(headerSize + size); err != nil {
+			return frame{}, err
+		}
+		return frame{}, errNoRoom
 	}
 	if err := c.fill(headerSize + size); err != nil {
 		return frame{}, noEOF(err)

@@ -2,6 +2,7 @@ package warden
 
 import (
 	"context"
+	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"flag"
@@ -12,6 +13,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"syscall"
 	"testing"
@@ -28,7 +30,7 @@ type taken struct {
 }
 
 // serveHostile starts a warden, and returns its socket and log.
-func serveHostile(t *testing.T) string {
+func serveHostile(t *testing.T, also ...func(*Server)) string {
 	t.Helper()
 	testkit.Require(t, testkit.Root, testkit.MemoryController, testkit.Python(""))
 	dir, err := os.MkdirTemp("", "cb")
@@ -44,6 +46,9 @@ func serveHostile(t *testing.T) string {
 		t.Fatal(err)
 	}
 	server := NewServer(local, []int{os.Geteuid()}, "test", slog.New(slog.NewTextHandler(t.Output(), nil)))
+	for _, change := range also {
+		change(server)
+	}
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(l) }()
 	t.Cleanup(func() {
@@ -440,3 +445,51 @@ func TestDescriptorThatLingers(t *testing.T) {
 type neverEnding struct{}
 
 func (neverEnding) Read(b []byte) (int, error) { return len(b), nil }
+
+// Large messages take no more memory together than they may, and whoever finds none
+// left is told and can go on.
+func TestLargeMessagesAreBounded(t *testing.T) {
+	const all = 8 << 20
+	var bound *room
+	socket := serveHostile(t, func(s *Server) {
+		s.room = &room{left: all}
+		bound = s.room
+	})
+	first, second := takeOver(t, socket), takeOver(t, socket)
+	s := second.session()
+	header := []byte{frameCall, 0, 0, 0, 0, 0}
+	binary.BigEndian.PutUint32(header[2:], all)
+	if _, err := first.c.socket.Write(append(header, make([]byte, 1<<20)...)); err != nil {
+		t.Fatal(err)
+	}
+	large := fmt.Sprintf(`{"method":"execute","session":%q,"request":{"code":"1 # %s"}}`, s, strings.Repeat("x", all/2))
+	until(t, "the first has room", func() bool { return left(bound) < all/2 })
+	second.refused("no-room", large)
+	text := fmt.Sprintf(`{"method":"execute","session":%q,"request":{"code":"print(6*7)"}}`, s)
+	if f := second.ask(text); !strings.Contains(string(f.bytes), `"output":"42\n"`) {
+		t.Errorf("a small call was answered %s", f.bytes)
+	}
+	printed := strings.Replace(text, "print(6*7)", "print('x' * (4 << 20))", 1)
+	second.refused("no-room", printed)
+	first.c.close()
+	until(t, "room is given back", func() bool { return left(bound) == all })
+	if f := second.ask(large); f.kind != frameAnswer {
+		t.Errorf("with room it was answered %s", f.bytes)
+	}
+	until(t, "room is given back", func() bool { return left(bound) == all })
+}
+
+func left(r *room) int64 {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.left
+}
+
+func until(t *testing.T, what string, is func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(20 * time.Second); !is(); runtime.Gosched() {
+		if time.Now().After(deadline) {
+			t.Fatalf("it is not so that %s", what)
+		}
+	}
+}

@@ -33,6 +33,8 @@ type Server struct {
 	end   context.CancelFunc // of all calls
 	calls chan struct{}      // holds a token for each connection
 
+	room *room // for large messages
+
 	mu       sync.Mutex
 	sessions map[string]*held // by handle
 	holder   bool             // an asker holds the sessions
@@ -58,7 +60,7 @@ const mostConns = 4096
 // them.
 func NewServer(engine *Local, uids []int, version string, log *slog.Logger) *Server {
 	s := &Server{
-		engine: engine, uids: uids, version: version, log: log, ready: make(chan struct{}), calls: make(chan struct{}, mostConns),
+		engine: engine, uids: uids, version: version, log: log, ready: make(chan struct{}), calls: make(chan struct{}, mostConns), room: newRoom(),
 		sessions: map[string]*held{}, conns: map[*conn]bool{},
 	}
 	s.life, s.end = context.WithCancel(context.Background())
@@ -97,6 +99,7 @@ func (s *Server) Serve(l *net.UnixListener) error {
 			continue
 		}
 		c := newConn(socket)
+		c.room = s.room
 		if !s.add(c) {
 			c.close()
 			return nil
@@ -189,6 +192,8 @@ func (s *Server) serve(c *conn) {
 		}
 		f.close()
 		switch {
+		case errors.Is(err, errNoRoom):
+			err = c.sendJSON(frameFailure, failureOf(err))
 		case err != nil:
 		case f.kind == frameCall:
 			err = s.answer(c, f.bytes, given)
@@ -198,6 +203,7 @@ func (s *Server) serve(c *conn) {
 		for _, file := range given {
 			file.Close()
 		}
+		c.release()
 		if err != nil {
 			if !errors.Is(err, io.EOF) && !errors.Is(err, net.ErrClosed) {
 				s.log.Warn("a connection was given up", "error", err)
