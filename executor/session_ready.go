@@ -31,7 +31,10 @@ func (s *Session) ready(ctx context.Context, dirs []Dir) (lost bool, err error) 
 			return lost, nil
 		}
 		if err := s.startREPL(ctx); err != nil {
-			if !again && s.cellDies(ctx) {
+			died := !s.isOver() && s.cellDies(ctx)
+			if s.isOver() {
+				err = ErrClosed // which is why it failed
+			} else if died && !again {
 				s.endCell() // as if it had died before
 				continue
 			}
@@ -48,14 +51,19 @@ func (s *Session) cellDies(ctx context.Context) bool {
 	defer wait.Stop()
 	select {
 	case <-s.cell.Ended():
+		return true
 	case <-ctx.Done():
-		return false
 	case <-wait.C:
-		return false
 	}
+	return false
+}
+
+// isOver says whether the session was closed, or the one that it is a context of.
+func (s *Session) isOver() bool {
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	return !s.closed
+	closed := s.closed
+	s.mu.Unlock()
+	return closed || s.of != nil && s.of.isOver()
 }
 
 func isClosed(c <-chan struct{}) bool {

@@ -198,6 +198,25 @@ func TestCellDiesUnderAFork(t *testing.T) {
 	}
 }
 
+// A session that is closed while a REPL is forked into its cell says that it was.
+func TestCloseUnderAFork(t *testing.T) {
+	testkit.Require(t, testkit.Root, testkit.MemoryController)
+	testkit.Leaks(t)
+	ex := newExecutor(t, executor.Config{Template: true, Pool: executor.PoolOptions{Size: 2}})
+	for i := range 60 {
+		s := session(t, ex)
+		perform(t, s, executor.Request{Code: "import os; os._exit(7)"})
+		closed := make(chan error)
+		time.AfterFunc(time.Duration(i)*50*time.Microsecond, func() { closed <- s.Close() })
+		if _, err := s.Execute(t.Context(), executor.Request{Code: "1"}); err != nil && !errors.Is(err, executor.ErrClosed) {
+			t.Errorf("closed after %d µs: %v", 50*i, err)
+		}
+		if err := <-closed; err != nil {
+			t.Error(err)
+		}
+	}
+}
+
 // firstOf is PID 1, on the host, of the cell that a process is in.
 func firstOf(t *testing.T, pid int) int {
 	t.Helper()
