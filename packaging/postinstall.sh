@@ -1,8 +1,36 @@
 #!/bin/sh
 set -e
-systemd-sysusers cellblock.conf >/dev/null 2>&1 || getent group cellblock >/dev/null || groupadd --system cellblock
-if [ -d /run/systemd/system ]; then
-	systemctl daemon-reload
-	systemctl enable cellblock.service >/dev/null 2>&1 || true
-	systemctl restart cellblock.service || echo "cellblock.service did not start: journalctl -u cellblock says why" >&2
+
+# The profile only where AppArmor is and knows its words: an older one (Debian 12)
+# has no restriction that it would lift, and would complain at each start.
+template=/usr/share/cellblock/apparmor.profile
+profile=/etc/apparmor.d/cellblock
+if [ -d /etc/apparmor.d ] && command -v apparmor_parser >/dev/null && apparmor_parser -Q -K "$template" >/dev/null 2>&1; then
+	cmp -s "$template" "$profile" || cp "$template" "$profile"
+	if [ "$(cat /sys/module/apparmor/parameters/enabled 2>/dev/null)" = Y ]; then
+		apparmor_parser -r -K "$profile" || echo "cellblock: AppArmor did not load $profile" >&2
+	fi
+fi
+
+if command -v systemd-sysusers >/dev/null; then
+	systemd-sysusers cellblock.conf
+else
+	getent group cellblock >/dev/null || groupadd --system cellblock
+	getent passwd cellblock-api >/dev/null || useradd --system --no-create-home --shell /usr/sbin/nologin cellblock-api
+fi
+
+[ -d /run/systemd/system ] || exit 0
+systemctl daemon-reload
+if [ -z "$2" ]; then
+	systemctl enable --quiet cellblock-warden.socket cellblock.socket cellblock-warden.service cellblock.service
+	systemctl start cellblock-warden.socket cellblock.socket
+	systemctl start cellblock.service || echo "cellblock.service did not start: journalctl -u cellblock -u cellblock-warden says why" >&2
+	exit 0
+fi
+
+# An upgrade. Sessions are the warden's, which goes on with the program that it was
+# started from; the other half is replaced.
+systemctl try-restart cellblock.service || echo "cellblock.service did not start: journalctl -u cellblock says why" >&2
+if systemctl --quiet is-active cellblock-warden.service; then
+	echo "cellblock: sessions live on in the warden that runs. \`systemctl restart cellblock-warden\` ends them and starts the new one."
 fi

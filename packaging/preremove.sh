@@ -1,6 +1,6 @@
 #!/bin/sh
 set -e
-# Not when it is only replaced: then the new one restarts it.
+# Not when it is only replaced: then sessions live on.
 if [ "$1" = remove ] && [ -d /run/systemd/system ]; then
-	systemctl disable --now cellblock.service >/dev/null 2>&1 || true
+	systemctl disable --quiet --now cellblock.socket cellblock.service cellblock-warden.socket cellblock-warden.service
 fi
