@@ -3,11 +3,18 @@ package api
 import (
 	"net"
 	"sync"
+
+	"github.com/cellblock/cellblock/internal/sys"
 )
 
 // limitConnections keeps at most n connections of l open: more wait in the
-// kernel's queue, and take no descriptor.
+// kernel's queue, and take no descriptor. Over a Unix socket none can be sent, either.
 func limitConnections(l net.Listener, n int) net.Listener {
+	if u, ok := l.(*net.UnixListener); ok {
+		if raw, err := u.SyscallConn(); err == nil {
+			_ = raw.Control(func(fd uintptr) { _ = sys.RefuseFiles(int(fd)) }) // an older kernel cannot
+		}
+	}
 	return &limited{Listener: l, free: make(chan struct{}, n), closed: make(chan struct{})}
 }
 
