@@ -81,6 +81,7 @@ func (s *Server) hold(p *pending) (any, *executor.File, error) {
 		s.mu.Lock()
 		if !s.holder {
 			s.holder, s.freed = true, make(chan struct{})
+			s.holders++
 			s.mu.Unlock()
 			p.conn.held = sync.OnceFunc(s.letGo)
 			return heldAnswer{s.version, s.engine.Defaults()}, nil, nil
@@ -135,7 +136,8 @@ func (s *Server) make(p *pending) (any, *executor.File, error) {
 	}
 	h := &held{handle: newHandle(), local: session, contexts: map[string]REPL{}}
 	s.mu.Lock()
-	ended := s.ended
+	// One that the next asker has not found it would make a second time.
+	ended := s.ended || s.holders != p.holder
 	if !ended {
 		s.sessions[h.handle] = h
 	}

@@ -38,6 +38,7 @@ type Server struct {
 	mu       sync.Mutex
 	sessions map[string]*held // by handle
 	holder   bool             // an asker holds the sessions
+	holders  int              // that there have been
 	freed    chan struct{}    // closed when it lets go
 	conns    map[*conn]bool
 	ended    bool
@@ -233,6 +234,7 @@ func (s *Server) admit(c *conn) error {
 // pending is a call under way.
 type pending struct {
 	call
+	holder int // which of the holders it is of
 	conn   *conn
 	given  []*os.File
 	ctx    context.Context
@@ -242,6 +244,9 @@ type pending struct {
 // answer runs one call. The error is that of the connection.
 func (s *Server) answer(c *conn, text []byte, given []*os.File) error {
 	p := &pending{conn: c, given: given}
+	s.mu.Lock()
+	p.holder = s.holders
+	s.mu.Unlock()
 	p.ctx, p.cancel = context.WithCancel(s.life)
 	defer p.cancel()
 	v, file, err := any(nil), (*executor.File)(nil), strictly(text, &p.call)

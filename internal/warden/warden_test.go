@@ -105,6 +105,51 @@ func TestSessionOutlivesItsAsker(t *testing.T) {
 	}
 }
 
+// A session that is being made when its asker goes is found by the next, or ends: none
+// appears later, beside another that was made of its name since.
+func TestASessionOfNobody(t *testing.T) {
+	socket := start(t, warden.Options{})
+	found := func(c *warden.Client) []warden.Found {
+		all, err := c.Found(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		return all
+	}
+	late := 0
+	for i := range 30 {
+		first := dial(t, socket)
+		ctx, cancel := context.WithCancelCause(t.Context())
+		made := make(chan error, 1)
+		go func() {
+			// Of its own kind, so that its cell is built now.
+			_, err := first.NewSession(ctx, warden.Spec{Owner: "uid:7", ID: "work", Limits: executor.Limits{MaxMemoryMB: 64}})
+			made <- err
+		}()
+		time.Sleep(time.Duration(i) * 200 * time.Microsecond) // so far it gets
+		cancel(warden.ErrDetach)
+		if <-made != nil {
+			late++
+		}
+		first.Close()
+		next := dial(t, socket)
+		before := found(next)
+		run(t, session(t, next, warden.Spec{Owner: "uid:7", ID: "other"}), "print(1)", "1\n") // time for what is still made
+		if after := found(next); len(after) != len(before)+1 {
+			t.Errorf("gone after %d µs: %d sessions are there, and then %d beside the new one", 200*i, len(before), len(after)-1)
+		}
+		for _, f := range found(next) {
+			if err := f.Session.Close(); err != nil {
+				t.Error(err)
+			}
+		}
+		next.Close()
+	}
+	if late == 0 {
+		t.Error("each was made before its asker went")
+	}
+}
+
 // The sessions are had by one process at a time.
 func TestOneAsker(t *testing.T) {
 	socket := start(t, warden.Options{})
