@@ -4,7 +4,7 @@
 //	o := config.New()
 //	keys := o.Keys()
 //	config.AddTo(flags, keys)
-//	err := config.Settle(keys, flags, path, os.LookupEnv)
+//	err := config.Settle(keys, flags, path, os.Environ())
 //	cfg, err := o.Executor()
 //
 // It opens no socket of its own, and knows no HTTP.

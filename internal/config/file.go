@@ -34,15 +34,19 @@ func AddTo(fs *pflag.FlagSet, keys []Key) {
 	for _, k := range keys {
 		f := fs.VarPF(k.Value, k.Flag(), "", k.Help)
 		if _, ok := k.Value.(boolValue); ok {
-			f.NoOptDefVal = "true"
+			f.NoOptDefVal, f.DefValue = "true", "" // its help says the default
 		}
 	}
 }
 
 // Settle gives each key that no flag set the value of the environment, or else
-// of the file.
-func Settle(keys []Key, flags *pflag.FlagSet, path string, env func(string) (string, bool)) error {
+// of the file. environ is what os.Environ gives.
+func Settle(keys []Key, flags *pflag.FlagSet, path string, environ []string) error {
 	file, err := readFile(path, keys)
+	if err != nil {
+		return err
+	}
+	env, err := variables(environ, keys)
 	if err != nil {
 		return err
 	}
@@ -51,7 +55,7 @@ func Settle(keys []Key, flags *pflag.FlagSet, path string, env func(string) (str
 			continue
 		}
 		values, where := file[k.Name], path+": "+k.Name
-		if text, ok := env(k.Variable()); ok {
+		if text, ok := env[k.Variable()]; ok {
 			values, where = []string{text}, k.Variable()
 		}
 		for _, v := range values {
@@ -61,6 +65,27 @@ func Settle(keys []Key, flags *pflag.FlagSet, path string, env func(string) (str
 		}
 	}
 	return nil
+}
+
+// variables are those of the environment that begin as keys' do. One of no key is
+// an error, as in a file.
+func variables(environ []string, keys []Key) (map[string]string, error) {
+	known := map[string]bool{EnvPrefix + "CONFIG": true}
+	for _, k := range keys {
+		known[k.Variable()] = true
+	}
+	values := map[string]string{}
+	for _, v := range environ {
+		name, text, _ := strings.Cut(v, "=")
+		if !strings.HasPrefix(name, EnvPrefix) {
+			continue
+		}
+		if !known[name] {
+			return nil, Usagef("the environment has %s, and there is no such key (see: cellblock config keys)", name)
+		}
+		values[name] = text
+	}
+	return values, nil
 }
 
 // readFile reads a configuration. A key that does not exist is an error, so

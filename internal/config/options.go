@@ -113,6 +113,9 @@ func (o *Options) Executor() (executor.Config, error) {
 	if o.Root != "" && (o.Python != "" || o.Venv != "" || len(o.With) > 0) {
 		return executor.Config{}, Usagef("root names a root that is built already: it cannot go with python, with or venv")
 	}
+	if o.Memory > 0 && o.Memory < 1<<20 {
+		return executor.Config{}, Usagef("memory: %d bytes are too few for a Python: write a unit, such as 512M", o.Memory)
+	}
 	return executor.Config{
 		Timeout: o.Timeout, CPUTime: o.CPUTime, MaxMemoryMB: int(math.Ceil(float64(o.Memory) / (1 << 20))), CPUs: o.CPUs, PIDs: o.PIDs,
 		WorkspaceBytes: o.Workspace, WorkspaceFiles: int64(o.WorkspaceFiles), MaxOutput: o.MaxOutput,

@@ -31,7 +31,7 @@ type client struct {
 type serviceFlags struct{ url string }
 
 func (f *serviceFlags) add(fs *pflag.FlagSet) {
-	fs.StringVar(&f.url, "url", "", "ask the service at `URL`: unix:///path/of.sock, http://host:port or https://host:port (default: CELLBLOCK_URL, or this user's own service, or the machine's at "+systemSocket+"; CELLBLOCK_TOKEN goes with TCP)")
+	fs.StringVar(&f.url, "url", "", "ask the service at `URL`: unix:///path/of.sock, http://host:port or https://host:port (default: CELLBLOCK_URL, or the socket CELLBLOCK_SOCKET, or this user's own service, or the machine's at "+systemSocket+"; CELLBLOCK_TOKEN goes with TCP)")
 }
 
 // connect finds the service that was named. One that is named and does not
@@ -98,7 +98,7 @@ func (c *client) send(ctx context.Context, method, path string, body io.Reader, 
 		if errors.As(err, &op) {
 			err = op
 		}
-		return nil, fmt.Errorf("no service answers at %s: %w", c.where, err)
+		return nil, fmt.Errorf("no service answers at %s: %w: start one with cellblock serve, or name another with --url or CELLBLOCK_URL", c.where, err)
 	}
 	if resp.StatusCode < 400 {
 		return resp, nil
@@ -112,6 +112,9 @@ func (c *client) send(ctx context.Context, method, path string, body io.Reader, 
 	_ = json.Unmarshal(text, p) // what is between here and the service may answer in other words
 	if p.Kind == api.KindInvalid {
 		return nil, &config.UsageError{Text: p.Detail}
+	}
+	if p.Kind == api.KindUnauthorized {
+		p.Detail += " (this command takes it from CELLBLOCK_TOKEN)"
 	}
 	return nil, p
 }

@@ -29,7 +29,7 @@ func newConfigCheck(a *app) *cobra.Command {
 			o := newOptions()
 			keys := o.Keys()
 			serve := newServe(a) // for its flags, none of which is set
-			if err := config.Settle(keys, serve.Flags(), path, os.LookupEnv); err != nil {
+			if err := config.Settle(keys, serve.Flags(), path, os.Environ()); err != nil {
 				return err
 			}
 			log, err := o.Logger(a.Err)

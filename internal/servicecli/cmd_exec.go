@@ -29,8 +29,8 @@ const execExample = `  cellblock exec -c 'print(6*7)'
 type execCommand struct {
 	app *app
 	serviceFlags
-	session, code, root         string
-	files, preload              []string
+	session, root               string
+	code, files, preload        []string
 	timeout                     time.Duration
 	memory                      int64
 	fresh, validate, keep, json bool
@@ -47,7 +47,7 @@ func newExec(a *app) *cobra.Command {
 	}
 	fs := cmd.Flags()
 	fs.SortFlags = false
-	fs.StringVarP(&c.code, "command", "c", "", "run `CODE`")
+	fs.StringArrayVarP(&c.code, "command", "c", nil, "run `CODE`")
 	fs.StringVar(&c.session, "session", "", "in the session `ID`, which is made if there is none")
 	fs.StringArrayVar(&c.files, "file", nil, "give the code a `FILE[:NAME]`; may be repeated")
 	fs.Var(config.Duration(&c.timeout), "timeout", "stop it after this `TIME` by the clock")
@@ -100,13 +100,16 @@ func (c *execCommand) exec(args []string) error {
 func (c *execCommand) body(args []string) (api.StandaloneExecution, error) {
 	body := api.StandaloneExecution{
 		SessionID: c.session,
-		Execution: api.Execution{Code: c.code, Timeout: c.timeout.Seconds(), FreshNamespace: c.fresh, Validate: c.validate, KeepRunning: c.keep},
+		Execution: api.Execution{Timeout: c.timeout.Seconds(), FreshNamespace: c.fresh, Validate: c.validate, KeepRunning: c.keep},
 		Creation:  api.Creation{Root: c.root, Preload: c.preload, Limits: api.Limits{Memory: api.Size(c.memory)}},
 	}
 	switch {
-	case c.code != "" && len(args) > 0:
+	case len(c.code) > 1:
+		return body, config.Usagef("-c is given %d times, and this is one execution: put it together, or run one after another with --session", len(c.code))
+	case len(c.code) == 1 && len(args) > 0:
 		return body, config.Usagef("-c and a file are both given: choose one")
-	case c.code != "":
+	case len(c.code) == 1:
+		body.Code = c.code[0]
 	case len(args) != 1:
 		return body, config.Usagef("nothing to run, or too much: give one FILE, - for standard input, or -c CODE")
 	case args[0] == "-":

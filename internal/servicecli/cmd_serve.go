@@ -62,7 +62,7 @@ func newServe(a *app) *cobra.Command {
 	keys := c.options.Keys()
 	config.AddTo(fs, keys)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		if err := config.Settle(keys, fs, configPath(c.config), os.LookupEnv); err != nil {
+		if err := config.Settle(keys, fs, configPath(c.config), os.Environ()); err != nil {
 			return err
 		}
 		return c.serve()
@@ -106,7 +106,15 @@ func (c *serveCommand) serve() error {
 	defer cancel(nil)
 	began := time.Now()
 	config.Notify("STATUS=Preparing the root", config.ExtendTimeout)
-	if settings.Engine, err = c.options.engine(ctx); err != nil {
+	waits := time.AfterFunc(time.Second, func() {
+		log.Info("waiting for the warden, which is not ready yet or has another service", "socket", c.options.Warden)
+	})
+	if c.options.Warden == "" {
+		waits.Stop()
+	}
+	settings.Engine, err = c.options.engine(ctx)
+	waits.Stop()
+	if err != nil {
 		if ctx.Err() != nil {
 			return nil // told to end while it waited
 		}

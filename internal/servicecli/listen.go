@@ -37,9 +37,6 @@ func (o *options) open() (listeners []net.Listener, hosts []string, err error) {
 		listeners = append(listeners, l)
 	}
 	if o.Listen != "" {
-		if o.Tokens == "" {
-			return listeners, nil, config.Usagef("listen: TCP needs tokens: name their file with tokens")
-		}
 		l, names, err := o.listenTCP("listen", o.Listen)
 		if err != nil {
 			return listeners, nil, err
@@ -56,9 +53,6 @@ func (o *options) open() (listeners []net.Listener, hosts []string, err error) {
 // that answers is in use.
 func (o *options) listenUnix() (net.Listener, error) {
 	path := o.Socket
-	if len(path) > 107 {
-		return nil, config.Usagef("socket: %q is longer than the 107 bytes that the kernel takes", path)
-	}
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		return nil, fmt.Errorf("cannot make the socket's directory: %w", err)
 	}
@@ -83,6 +77,9 @@ func (o *options) listenUnix() (net.Listener, error) {
 	}
 	gid, err := groupID(o.Group)
 	if err == nil {
+		err = reachable(filepath.Dir(path), gid)
+	}
+	if err == nil {
 		err = errors.Join(os.Chown(path, -1, gid), os.Chmod(path, 0o660))
 	}
 	if err != nil {
@@ -90,6 +87,60 @@ func (o *options) listenUnix() (net.Listener, error) {
 		return nil, fmt.Errorf("cannot give the socket to group %q: %w", o.Group, err)
 	}
 	return l, nil
+}
+
+// reachable says whether members of a group get through a directory.
+func reachable(dir string, gid int) error {
+	var st syscall.Stat_t
+	if err := syscall.Stat(dir, &st); err != nil {
+		return err
+	}
+	if st.Mode&0o001 == 0 && (int(st.Gid) != gid || st.Mode&0o010 == 0) {
+		return fmt.Errorf("its members cannot enter %s: chmod a+x %s, or name a socket elsewhere", dir, dir)
+	}
+	return nil
+}
+
+// checkListen says what is wrong with the addresses, without listening on one.
+func (o *options) checkListen() error {
+	for key, path := range map[string]string{"socket": o.Socket, "warden": o.Warden} {
+		if len(path) > 107 {
+			return config.Usagef("%s: %q is longer than the 107 bytes that the kernel takes", key, path)
+		}
+	}
+	if o.Listen != "" && o.Tokens == "" {
+		return config.Usagef("listen: TCP needs tokens: name their file with tokens")
+	}
+	for key, address := range map[string]string{"listen": o.Listen, "e2b": o.E2B} {
+		if address == "" {
+			continue
+		}
+		if _, err := o.checkTCP(key, address); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// checkTCP says how an address is served, nil for in clear. No token crosses a
+// network in clear. key is what names the address.
+func (o *options) checkTCP(key, address string) (*tls.Config, error) {
+	if _, _, err := net.SplitHostPort(address); err != nil {
+		return nil, config.Usagef("%s: %v", key, err)
+	}
+	switch {
+	case (o.TLSCert == "") != (o.TLSKey == ""):
+		return nil, config.Usagef("tls_cert and tls_key go together")
+	case o.TLSCert == "" && isLoopback(address):
+		return nil, nil
+	case o.TLSCert == "":
+		return nil, config.Usagef("%s: %s is no loopback address, and tokens must not cross a network in clear: name tls_cert and tls_key", key, address)
+	}
+	pair, err := tls.LoadX509KeyPair(o.TLSCert, o.TLSKey)
+	if err != nil {
+		return nil, config.Usagef("tls: %v", err)
+	}
+	return &tls.Config{Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS12, NextProtos: []string{"http/1.1"}}, nil
 }
 
 // checkE2B says whether E2B's SDK may be answered as it is asked for.
@@ -123,35 +174,20 @@ func isLoopback(address string) bool {
 	return err == nil && (host == "localhost" || ip != nil && ip.IsLoopback())
 }
 
-// listenTCP never lets a token cross a network in clear. key is what names the
-// address.
+// listenTCP listens on an address, and says by which names it may be called.
 func (o *options) listenTCP(key, address string) (net.Listener, []string, error) {
-	host, _, err := net.SplitHostPort(address)
+	secure, err := o.checkTCP(key, address)
 	if err != nil {
-		return nil, nil, config.Usagef("%s: %v", key, err)
-	}
-	if (o.TLSCert == "") != (o.TLSKey == "") {
-		return nil, nil, config.Usagef("tls_cert and tls_key go together")
-	}
-	loopback := isLoopback(address)
-	if o.TLSCert == "" && !loopback {
-		return nil, nil, config.Usagef("%s: %s is no loopback address, and tokens must not cross a network in clear: name tls_cert and tls_key", key, address)
-	}
-	var secure *tls.Config
-	if o.TLSCert != "" {
-		pair, err := tls.LoadX509KeyPair(o.TLSCert, o.TLSKey)
-		if err != nil {
-			return nil, nil, config.Usagef("tls: %v", err)
-		}
-		secure = &tls.Config{Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS12, NextProtos: []string{"http/1.1"}}
+		return nil, nil, err
 	}
 	l, err := net.Listen("tcp", address)
 	if err != nil {
 		return nil, nil, fmt.Errorf("cannot listen: %w", err)
 	}
+	host, _, _ := net.SplitHostPort(address)
 	_, port, _ := net.SplitHostPort(l.Addr().String())
 	names := []string{strings.ToLower(net.JoinHostPort(host, port))}
-	if loopback {
+	if isLoopback(address) {
 		for _, h := range []string{"localhost", "127.0.0.1", "::1"} {
 			names = append(names, net.JoinHostPort(h, port))
 		}

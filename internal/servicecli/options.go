@@ -48,7 +48,7 @@ func (o *options) settings(log *slog.Logger) (api.Settings, error) {
 			return api.Settings{}, config.Usagef("%v", err)
 		}
 	}
-	return s, nil
+	return s, o.checkListen()
 }
 
 // engine is what keeps the sessions: this process, or a warden.
@@ -69,7 +69,7 @@ func groupID(name string) (int, error) {
 		if n, nerr := strconv.Atoi(name); nerr == nil {
 			return n, nil
 		}
-		return 0, config.Usagef("group: %v", err)
+		return 0, config.Usagef("group %q cannot be found: %v: make it with groupadd, or name another", name, err)
 	}
 	n, err := strconv.Atoi(g.Gid)
 	if err != nil {

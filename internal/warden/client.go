@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"os"
 	"sync"
@@ -56,7 +57,11 @@ func Dial(ctx context.Context, path string) (*Client, error) {
 func (c *Client) dial(ctx context.Context) (*conn, error) {
 	socket, err := new(net.Dialer).DialContext(ctx, "unix", c.path)
 	if err != nil {
-		return nil, fmt.Errorf("no warden answers at %s: %w: is cellblock-warden.service running?", c.path, err)
+		todo := "start cellblock-warden --warden " + c.path + ", or name the socket of one that runs"
+		if errors.Is(err, fs.ErrPermission) {
+			todo = fmt.Sprintf("its --warden-user must be this process's user, uid %d", os.Geteuid())
+		}
+		return nil, fmt.Errorf("no warden answers at %s: %w: %s", c.path, err, todo)
 	}
 	return newConn(socket.(*net.UnixConn)), nil
 }

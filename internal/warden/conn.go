@@ -134,7 +134,7 @@ func (c *conn) receive() (frame, error) {
 	}
 	size, fds := int(binary.BigEndian.Uint32(c.buf[2:headerSize])), int(c.buf[1])
 	if size > maxFrame || fds > maxFDs {
-		return frame{}, fmt.Errorf("a message says that it has %d bytes and %d files, and %d and %d are allowed", size, fds, maxFrame, maxFDs)
+		return frame{}, fmt.Errorf("a message says that it has %d bytes and %d files, and %d and %d are allowed: is a cellblock-warden at the other end?", size, fds, maxFrame, maxFDs)
 	}
 	if !c.admit(size) {
 		if err := c.discard(headerSize + size); err != nil {

@@ -79,6 +79,7 @@ func command(stderr io.Writer) *cobra.Command {
 	fs.StringVar(&path, "config", os.Getenv(config.EnvPrefix+"CONFIG"), "read the configuration from `FILE` (default "+config.DefaultPath+", if it is there)")
 	keys := o.Keys()
 	config.AddTo(fs, keys)
+	fs.Lookup("warden").Usage = "listen on this Unix `PATH` (default " + defaultSocket + ")"
 	cmd.SetFlagErrorFunc(func(_ *cobra.Command, err error) error {
 		return config.Usagef("%v (see: cellblock-warden --help)", err)
 	})
@@ -86,7 +87,7 @@ func command(stderr io.Writer) *cobra.Command {
 		if len(args) > 0 {
 			return config.Usagef("cellblock-warden takes no argument, and %q was given", args[0])
 		}
-		if err := config.Settle(keys, fs, path, os.LookupEnv); err != nil {
+		if err := config.Settle(keys, fs, path, os.Environ()); err != nil {
 			return err
 		}
 		return serve(&o, stderr)
@@ -158,7 +159,7 @@ func askers(name string) ([]int, error) {
 		if n, nerr := strconv.Atoi(name); nerr == nil {
 			return append(own, n), nil
 		}
-		return nil, config.Usagef("warden_user: %v", err)
+		return nil, config.Usagef("warden_user %q cannot be found: %v: make it with useradd --system, or name another", name, err)
 	}
 	uid, err := strconv.Atoi(u.Uid)
 	if err != nil {

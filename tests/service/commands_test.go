@@ -43,6 +43,7 @@ func TestCommands(t *testing.T) {
 		{"exec|--session|s|--json|-c|x", 0, `"value":"'1'"`, ""},
 		{"exec|--session|../s|-c|1", 2, "", "invalid session id"},
 		{"exec", 2, "", "nothing to run"},
+		{"exec|-c|1|-c|2", 2, "", "-c is given 2 times"},
 		{"exec|--url|unix:///nowhere|-c|1", 125, "", "no service answers at unix:///nowhere"},
 		{"exec|--url|ftp://x|-c|1", 2, "", "no address of a service"},
 		{"sessions", 0, "64MiB", ""},
@@ -62,6 +63,10 @@ func TestCommands(t *testing.T) {
 		{"config|check|" + file("key.toml", "memmory = \"64M\"\n"), 2, "", "there is no such key: memmory"},
 		{"config|check|" + file("size.toml", "memory = \"much\"\n"), 2, "", "it is no size"},
 		{"config|check|" + file("small.toml", "memory = \"1M\"\n"), 2, "", "memory limit"},
+		{"config|check|" + file("unit.toml", "memory = 256\n"), 2, "", "write a unit"},
+		{"config|check|" + file("open.toml", "listen = \"127.0.0.1:8080\"\n"), 2, "", "TCP needs tokens"},
+		{"config|check|" + file("clear.toml", "listen = \"0.0.0.0:8443\"\ntokens = \""+file("t", "")+"\"\n"), 2, "", "in clear"},
+		{"config|check|" + file("group.toml", "group = \"no-such-group\"\n"), 2, "", "make it with groupadd"},
 		{"config|check|" + file("table.toml", "[memory]\nx = 1\n"), 2, "", "it must be"},
 		{"config|check|" + file("toml.toml", "memory ="), 2, "", "toml.toml"},
 		{"config|keys", 0, "CELLBLOCK_SERVE_TLS_CERT", ""},
@@ -74,6 +79,7 @@ func TestCommands(t *testing.T) {
 		{"serve|--e2b|0.0.0.0:0|--socket|none|--tokens|" + file("tokens", ""), 2, "", "in clear"},
 		{"serve|--listen|0.0.0.0:0|--socket|none|--tokens|" + file("tokens", ""), 2, "", "in clear"},
 		{"serve|--socket|" + s.socket(), 125, "", "a service listens"},
+		{"serve|--warden|" + filepath.Join(dir, "nowhere"), 125, "", "start cellblock-warden --warden " + dir},
 		{"serve|--nonsense", 2, "", "unknown flag"},
 	} {
 		cmd := exec.Command(filepath.Join(built, "cellblock-service"), strings.Split(row.args, "|")...)
@@ -107,4 +113,15 @@ func TestConfiguration(t *testing.T) {
 	s.before = func(cmd *exec.Cmd) { cmd.Env = append(cmd.Env, "CELLBLOCK_SERVE_PIDS=21", "CELLBLOCK_SERVE_CPUS=0.75") }
 	s.start()
 	s.want(201, `"memory_bytes":67108864,"cpus":0.75,"pids":22`, "POST", "/v1/sessions", "{}")
+
+	built, err := build()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(filepath.Join(built, "cellblock-service"), "config", "check", path)
+	cmd.Env = append(os.Environ(), "CELLBLOCK_SERVE_PIDZ=21")
+	out, err := cmd.CombinedOutput()
+	if err == nil || !strings.Contains(string(out), "CELLBLOCK_SERVE_PIDZ") {
+		t.Errorf("a variable of no key: %v\n%s", err, out)
+	}
 }
