@@ -57,7 +57,7 @@ func Dial(ctx context.Context, path string) (*Client, error) {
 func (c *Client) dial(ctx context.Context) (*conn, error) {
 	socket, err := new(net.Dialer).DialContext(ctx, "unix", c.path)
 	if err != nil {
-		todo := "start cellblock-warden --warden " + c.path + ", or name the socket of one that runs"
+		todo := "start cellblock-warden --warden " + c.path + " (the package: systemctl start cellblock-warden), or name the socket of one that runs"
 		if errors.Is(err, fs.ErrPermission) {
 			todo = fmt.Sprintf("its --warden-user must be this process's user, uid %d", os.Geteuid())
 		}
