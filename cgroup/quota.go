@@ -52,6 +52,13 @@ func (g *Group) HoldCPU() error {
 	return nil
 }
 
+// ForgiveCPU takes what the group owes of CPU from it; the limit stays. On an error
+// the group may be without.
+func (g *Group) ForgiveCPU() error {
+	g.LiftCPU()
+	return g.HoldCPU()
+}
+
 // Hurry is called before a wait for processes of the group. When the wait takes
 // long, it lifts the limit of CPU; done ends that, and must be called once.
 func (g *Group) Hurry() (done func() error) {

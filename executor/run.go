@@ -104,7 +104,6 @@ type run struct {
 	cause      error
 	lost       bool // the REPL is gone
 	swept      bool // all code of the cell was killed
-	lifted     bool // the cell's limit of CPU was, for an interrupt
 	lostBefore bool // it ended between executions; this one has a fresh one
 	died       bool // by itself, or by a signal that was not ours
 	exit       nsjail.Exit
@@ -254,7 +253,7 @@ func (x *run) watch(ctx context.Context) {
 			return
 		}
 		x.verdict, x.cause = v, cause
-		x.liftCPU()
+		x.forgiveCPU()
 		x.s.proc.Signal(syscall.SIGINT)
 		kill.Reset(grace)
 		again.Reset(pause)
@@ -293,6 +292,7 @@ func (x *run) watch(ctx context.Context) {
 			x.kill()
 		case <-again.C:
 			// CPython misses a signal that arrives just before a blocking call.
+			x.forgiveCPU()
 			x.s.proc.Signal(syscall.SIGINT)
 			pause *= 2
 			again.Reset(pause)
@@ -327,20 +327,15 @@ func (x *run) kill() {
 	}
 }
 
-// liftCPU gives the interrupt the CPU that the cell may owe, for the grace period.
-func (x *run) liftCPU() {
-	if g := x.s.cell.Group(); g != nil {
-		g.LiftCPU()
-		x.lifted = true
-	}
-}
-
-// holdCPU sets the limit again. A cell that would go on without it ends.
-func (x *run) holdCPU() {
-	if !x.lifted {
+// forgiveCPU lets the interrupt be heard in a cell that owes CPU: code that ignores
+// it gets no more than its limit for that. A cell that would go on without a limit
+// ends.
+func (x *run) forgiveCPU() {
+	g := x.s.cell.Group()
+	if g == nil {
 		return
 	}
-	if err := x.s.cell.Group().HoldCPU(); err != nil {
+	if err := g.ForgiveCPU(); err != nil {
 		x.lost = true
 		x.s.cell.Close()
 	}
@@ -368,7 +363,6 @@ func (x *run) settle() {
 		// of the state of the code any more.
 		x.kill()
 	}
-	x.holdCPU()
 	switch {
 	case x.lost:
 		s.endREPL()

@@ -237,6 +237,15 @@ for _ in range(4): os.wait()
 		n: "66", name: "a debt of CPU holds up no end", slow: true, code: inDebt, verdict: executor.VerdictTimeout, anyLost: true, within: 6 * time.Second,
 		cfg: func(c *executor.Config) { c.CPUs = 0.02 }, req: timeout(time.Second), then: closeInDebt,
 	},
+	{n: "66", name: "a deaf ear earns no CPU", code: `
+import signal
+signal.signal(signal.SIGINT, signal.SIG_IGN)
+while True: pass
+`, cfg: func(c *executor.Config) { c.CPUs = 0.05 }, req: timeout(300 * time.Millisecond), verdict: executor.VerdictTimeout, lost: true, then: func(t *testing.T, _ *stage, r executor.Result) {
+		if most := 0.1*r.Usage.WallSeconds + 0.05; r.Usage.CPUSeconds > most {
+			t.Errorf("used %.2f s of CPU in %.2f s, the time until it was killed included, with a quota of 0.05", r.Usage.CPUSeconds, r.Usage.WallSeconds)
+		}
+	}},
 	{n: "67", name: "a number too large", code: `10**10**9`, verdict: executor.VerdictTimeout, req: timeout(500 * time.Millisecond)},
 	{n: "67", name: "a catastrophic regex", code: `
 import re
