@@ -240,6 +240,15 @@ class Session:
         """Send what runs a KeyboardInterrupt; the variables live on."""
         self._client._json("POST", wire.session_path(self.id, "interrupt"))
 
+    def last_result(self, *, timeout: Optional[float] = None) -> Result:
+        """Return what the session's last execution came to, once nothing runs.
+
+        It is for who was not told: the service was restarted, the connection was
+        lost. ``timeout`` is that of the execution, if it runs still.
+        """
+        path = wire.session_path(self.id, "result")
+        return wire.result(self._client._json("GET", path, None, wire.patience(timeout)))
+
     def info(self) -> Dict[str, Any]:
         """Return how the service describes the session."""
         info: Dict[str, Any] = self._client._json("GET", wire.session_path(self.id))

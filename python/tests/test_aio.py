@@ -75,6 +75,7 @@ class TestAsync(AsyncTest):
                     async for _ in stream:
                         await session.interrupt()
                     self.assertEqual((await stream.result())["exception"]["name"], "KeyboardInterrupt")
+                self.assertEqual((await session.last_result())["exception"]["name"], "KeyboardInterrupt")
 
         self.run_with_client(test)
 

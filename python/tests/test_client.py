@@ -94,6 +94,16 @@ class TestSession(ServiceTest):
         with self.assertRaisesRegex(Exception, "already"):
             self.client.session("my.own_name-1")
 
+    def test_the_last_result(self):
+        session = self.session()
+        with self.assertRaises(NotFound):
+            session.last_result()
+        told = session.execute("print(1)\n6 * 7")
+        self.assertEqual(self.client.attach(session.id).last_result(), told)
+        with session.stream("import time\nprint(2, flush=True)\ntime.sleep(1)\n8") as stream:
+            next(iter(stream))
+            self.assertEqual(session.last_result()["value"], "8")
+
     def test_lost_variables_are_told(self):
         session = self.session()
         session.execute("x = 1; open('kept', 'w').write('here')")
