@@ -167,7 +167,10 @@ func placeGuest(dir string) error {
 		return err
 	}
 	units := filepath.Join(dir, "etc/systemd/system")
-	links := map[string]string{"multi-user.target.wants/cellblock-tests.service": "../cellblock-tests.service"}
+	links := map[string]string{
+		"multi-user.target.wants/cellblock-tests.service": "../cellblock-tests.service",
+		"sysinit.target.wants/quota.service":              "../quota.service",
+	}
 	for _, m := range masked {
 		links[m] = "/dev/null"
 	}

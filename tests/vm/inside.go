@@ -70,7 +70,7 @@ func machineNumber() (int, error) {
 
 // describeMachine says on what the results hold.
 func describeMachine() {
-	for _, c := range [][]string{{"uname", "-r"}, {"/usr/bin/python3", "--version"}, {"systemctl", "--version"}, {"stat", "-fc", "cgroups are %T", "/sys/fs/cgroup"}, {"cat", "/sys/fs/cgroup/cgroup.controllers"}} {
+	for _, c := range [][]string{{"uname", "-r"}, {"sh", "-c", "echo processors: $(nproc)"}, {"/usr/bin/python3", "--version"}, {"systemctl", "--version"}, {"stat", "-fc", "cgroups are %T", "/sys/fs/cgroup"}, {"cat", "/sys/fs/cgroup/cgroup.controllers"}} {
 		out, err := exec.Command(c[0], c[1:]...).Output()
 		if err != nil {
 			out = []byte(err.Error())

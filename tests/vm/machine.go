@@ -26,8 +26,8 @@ type machine struct {
 }
 
 // commandLine is the kernel's. What guards a real machine against its
-// neighbours only costs time here.
-const commandLine = "root=/dev/vda rw mitigations=off quiet panic=-1 console=ttyS0 net.ifnames=0 systemd.unit=multi-user.target systemd.show_status=0 random.trust_cpu=on loglevel=4"
+// neighbours only costs time here. quota.service switches the second processor on.
+const commandLine = "root=/dev/vda rw maxcpus=1 mitigations=off quiet panic=-1 console=ttyS0 net.ifnames=0 systemd.unit=multi-user.target systemd.show_status=0 random.trust_cpu=on loglevel=4"
 
 // qemu is the emulator's command. Without an accelerator of hardware: a CPU
 // model must be one that it emulates to the kernel's liking, which "max" is not, and features that it lacks are warned of.
