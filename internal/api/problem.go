@@ -128,7 +128,7 @@ func classify(err error) *Problem {
 	var tooLarge *http.MaxBytesError
 	switch {
 	case errors.Is(err, warden.ErrDetach):
-		return problem(KindUnavailable, "%v", warden.ErrDetach).retry(5 * time.Second)
+		return problem(KindUnavailable, "%v, from GET /v1/sessions/{id}/result", warden.ErrDetach).retry(5 * time.Second)
 	case errors.Is(err, warden.ErrNoResult):
 		return problem(KindNotFound, "%v", err)
 	case errors.Is(err, warden.ErrExhausted):

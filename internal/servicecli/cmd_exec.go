@@ -89,9 +89,7 @@ func (c *execCommand) exec(args []string) error {
 	}
 	c.app.status = cli.ExitStatus(result)
 	if c.json {
-		enc := json.NewEncoder(c.app.Out)
-		enc.SetEscapeHTML(false)
-		return enc.Encode(result)
+		return c.app.printJSON(result)
 	}
 	cli.Explain(c.app.Err, result)
 	return nil

@@ -14,7 +14,9 @@ import (
 	"github.com/docker/go-units"
 	"github.com/spf13/cobra"
 
+	"github.com/cellblock/cellblock/executor"
 	"github.com/cellblock/cellblock/internal/api"
+	"github.com/cellblock/cellblock/internal/cli"
 	"github.com/cellblock/cellblock/internal/config"
 )
 
@@ -37,7 +39,7 @@ func newSessions(a *app) *cobra.Command {
 	fs.BoolVar(&c.json, "json", false, "print one session a line, as JSON")
 	fs.BoolVar(&c.watch, "watch", false, "show state, memory and CPU live, until Ctrl-C")
 	fs.Var(config.Duration(&c.every), "every", "with --watch, look at this pace, `TIME`")
-	cmd.AddCommand(c.newCommand(), c.endCommand(), c.interruptCommand())
+	cmd.AddCommand(c.newCommand(), c.endCommand(), c.interruptCommand(), c.resultCommand())
 	return cmd
 }
 
@@ -80,6 +82,42 @@ func (c *sessionsCommand) interruptCommand() *cobra.Command {
 	return c.each("interrupt ID...", "Send the code that runs a KeyboardInterrupt", func(ctx context.Context, client *client, id string) error {
 		return client.ask(ctx, "POST", sessionPath(id, "interrupt"), nil, nil)
 	})
+}
+
+// resultCommand prints what the last execution came to, as exec would have.
+func (c *sessionsCommand) resultCommand() *cobra.Command {
+	asJSON := false
+	cmd := &cobra.Command{
+		Use: "result ID", Short: "Wait for what runs in a session, and print the result of its last execution", Args: cobra.ExactArgs(1),
+		RunE: func(_ *cobra.Command, args []string) error {
+			client, err := c.connect()
+			if err != nil {
+				return err
+			}
+			ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+			defer stop()
+			var r executor.Result
+			if err := client.ask(ctx, "GET", sessionPath(args[0], "result"), nil, &r); err != nil {
+				if ctx.Err() != nil {
+					c.app.status = 130
+					return nil
+				}
+				return err
+			}
+			c.app.status = cli.ExitStatus(r)
+			if asJSON {
+				return c.app.printJSON(r)
+			}
+			fmt.Fprint(c.app.Err, r.Stderr)
+			if err := c.app.printf("%s", r.Output); err != nil {
+				return err
+			}
+			cli.Explain(c.app.Err, r)
+			return nil
+		},
+	}
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print the result as JSON instead of the output")
+	return cmd
 }
 
 func (c *sessionsCommand) each(use, short string, do func(context.Context, *client, string) error) *cobra.Command {

@@ -9,6 +9,7 @@
 package servicecli
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 
@@ -81,6 +82,13 @@ func noArguments(cmd *cobra.Command, args []string) error {
 		return config.Usagef("%s takes no argument, and %q was given", cmd.CommandPath(), args[0])
 	}
 	return nil
+}
+
+// printJSON prints a value on one line.
+func (a *app) printJSON(v any) error {
+	enc := json.NewEncoder(a.Out)
+	enc.SetEscapeHTML(false)
+	return enc.Encode(v)
 }
 
 // printf prints to standard output.
