@@ -55,8 +55,9 @@ func (x *mcpServer) open(most int) (done func(), ok bool) {
 	}), true
 }
 
-// opened gives a place back when the answer to its request begins: the session
-// counts by itself from then on, and its client may begin another.
+// opened gives a place back when the answer to its request begins: the session, if
+// it began one, counts by itself from then on. Its client may begin another at once,
+// or begin one after it has asked without one what this server can.
 type opened struct {
 	http.ResponseWriter
 	done func()
@@ -66,19 +67,13 @@ type opened struct {
 func (o *opened) Unwrap() http.ResponseWriter { return o.ResponseWriter }
 
 func (o *opened) WriteHeader(status int) {
-	o.begin()
+	o.done()
 	o.ResponseWriter.WriteHeader(status)
 }
 
 func (o *opened) Write(b []byte) (int, error) {
-	o.begin()
+	o.done()
 	return o.ResponseWriter.Write(b)
-}
-
-func (o *opened) begin() {
-	if o.Header().Get("Mcp-Session-Id") != "" {
-		o.done()
-	}
 }
 
 // replayBytes bounds what one owner's clients can ask for again after their
