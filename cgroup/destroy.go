@@ -27,7 +27,7 @@ func (g *Group) Destroy(ctx context.Context) error {
 		g.events.stop()
 		g.figures.close()
 	}
-	if err := remove(ctx, g.Paths()); err != nil {
+	if err := remove(ctx, g.paths()); err != nil {
 		return fmt.Errorf("cannot destroy the group: %w", err)
 	}
 	g.nodes = nil

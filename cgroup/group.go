@@ -27,8 +27,16 @@ type node struct {
 }
 
 // Paths returns the directories of the group, for a record from which
-// RemoveRecorded can remove them when this process has died.
+// RemoveRecorded can remove them when this process has died; none of a group that was
+// destroyed.
 func (g *Group) Paths() []string {
+	g.life.RLock()
+	defer g.life.RUnlock()
+	return g.paths()
+}
+
+// paths is Paths for a caller that holds life.
+func (g *Group) paths() []string {
 	paths := make([]string, len(g.nodes))
 	for i, n := range g.nodes {
 		paths[i] = n.dir

@@ -117,6 +117,11 @@ func (n node) aboveHasQuota() bool {
 // field is 0 where there is no limit.
 func (g *Group) Limits() (Limits, error) {
 	var l Limits
+	g.life.RLock()
+	defer g.life.RUnlock()
+	if g.dying {
+		return l, ErrDestroyed
+	}
 	for _, n := range g.nodes {
 		for _, f := range []struct {
 			controller string

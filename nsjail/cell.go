@@ -30,6 +30,11 @@ type Cell struct {
 	ruleset   *os.File // Landlock's, for forked REPLs; nil without
 	nest      *Nest    // it stands in; nil for most
 
+	// lending is held for reading while descriptors of the cell are sent to somebody:
+	// a number that was closed meanwhile may be another's.
+	lending sync.RWMutex
+	shut    bool // they are closed
+
 	// What lookAtInit found, once it has: CheckPosture waits for it.
 	standing   chan []string
 	looking    bool
@@ -404,6 +409,24 @@ func (c *Cell) Close() error {
 	return c.closeErr
 }
 
+// shutDescriptors closes what the host has of a cell that is gone.
+func (c *Cell) shutDescriptors() {
+	c.lending.Lock()
+	defer c.lending.Unlock()
+	c.shut = true
+	if c.process != nil {
+		c.process.Close()
+	}
+	if c.socket != nil {
+		c.socket.Close()
+	}
+	for _, f := range []*os.File{c.workspace, c.ruleset} {
+		if f != nil {
+			f.Close()
+		}
+	}
+}
+
 func (c *Cell) end() error {
 	if c.looking {
 		// lookAtInit must not look at a process that took over the PID.
@@ -423,17 +446,9 @@ func (c *Cell) end() error {
 			}
 			return nil
 		})
-		c.process.Close()
 	}
 	c.spec.Trace.Mark("processes gone")
-	if c.socket != nil {
-		c.socket.Close()
-	}
-	for _, f := range []*os.File{c.workspace, c.ruleset} {
-		if f != nil {
-			f.Close()
-		}
-	}
+	c.shutDescriptors()
 	var err error
 	if c.group != nil {
 		ctx, cancel := context.WithTimeout(context.Background(), buildTime)

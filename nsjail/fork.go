@@ -137,6 +137,31 @@ func forkSteps(s Spec, l layout, doors int, filter []byte) []forkStep {
 	return list
 }
 
+// lend sends a template what it forks a REPL into this cell with.
+func (c *Cell) lend(streams []*os.File, ask func(fds ...int) error) error {
+	c.lending.RLock()
+	defer c.lending.RUnlock()
+	if c.shut {
+		return ErrClosed
+	}
+	fds := append(numbers(streams), c.process.number())
+	if c.ruleset != nil {
+		fds = append(fds, int(c.ruleset.Fd()))
+	}
+	if c.group != nil {
+		doors, err := c.group.Doors()
+		if err != nil {
+			return hostStep("group", err)
+		}
+		defer closeAll(doors)
+		fds = append(fds, numbers(doors)...)
+	}
+	if err := ask(fds...); err != nil {
+		return hostStep("ask-template", err)
+	}
+	return nil
+}
+
 // ForkREPL has a template fork a REPL into this cell, which stands in the
 // template's nest and in which no code runs. ask sends the template one message
 // with the descriptors. As after StartREPL, the posture is checked before the
@@ -154,20 +179,8 @@ func (c *Cell) ForkREPL(ctx context.Context, plan *ForkPlan, ask func(fds ...int
 			streams.closeStreams()
 		}
 	}()
-	fds := append(numbers(theirs[:]), c.process.number())
-	if c.ruleset != nil {
-		fds = append(fds, int(c.ruleset.Fd()))
-	}
-	if c.group != nil {
-		doors, err := c.group.Doors()
-		if err != nil {
-			return nil, hostStep("group", err)
-		}
-		defer closeAll(doors)
-		fds = append(fds, numbers(doors)...)
-	}
-	if err := ask(fds...); err != nil {
-		return nil, hostStep("ask-template", err)
+	if err := c.lend(theirs[:], ask); err != nil {
+		return nil, err
 	}
 	closeAll(theirs[:])
 	inner, err := plan.hear(ctx, p.Control)

@@ -1,6 +1,7 @@
 package sys
 
 import (
+	"errors"
 	"io"
 	"os"
 	"syscall"
@@ -39,7 +40,7 @@ func (p *Packet) Close() error { return p.f.Close() }
 func (p *Packet) Send(b []byte, fds ...int) error {
 	raw, err := p.f.SyscallConn()
 	if err != nil {
-		return err
+		return closed(err)
 	}
 	var oob []byte
 	if len(fds) > 0 {
@@ -54,7 +55,7 @@ func (p *Packet) Send(b []byte, fds ...int) error {
 		return serr != syscall.EAGAIN
 	})
 	if err != nil {
-		return err
+		return closed(err)
 	}
 	return os.NewSyscallError("sendmsg", serr)
 }
@@ -64,7 +65,7 @@ func (p *Packet) Send(b []byte, fds ...int) error {
 func (p *Packet) Recv(b []byte) (n int, fds []int, err error) {
 	raw, err := p.f.SyscallConn()
 	if err != nil {
-		return 0, nil, err
+		return 0, nil, closed(err)
 	}
 	var oob [64]byte
 	var on int
@@ -83,7 +84,7 @@ func (p *Packet) Recv(b []byte) (n int, fds []int, err error) {
 		err = raw.Read(read)
 	}
 	if err != nil {
-		return 0, nil, err
+		return 0, nil, closed(err)
 	}
 	if rerr != nil {
 		return 0, nil, os.NewSyscallError("recvmsg", rerr)
@@ -101,4 +102,13 @@ func (p *Packet) Recv(b []byte) (n int, fds []int, err error) {
 		}
 	}
 	return n, fds, nil
+}
+
+// closed is err of a file's SyscallConn, which has an error of its own, and no
+// name for it, for a file that was closed meanwhile.
+func closed(err error) error {
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		return err
+	}
+	return os.ErrClosed
 }

@@ -212,7 +212,20 @@ func (h *host) nothingLeft(t *testing.T, before, during map[int]bool) (more map[
 }
 
 // withIDs lists the host's processes that have one of the two ids of a cell.
-func withIDs(t *testing.T, slot int) (pids []string) {
+//
+// The init of a forked session's cell is reaped by its nest, which may be a moment
+// after its end: what is dead is waited for, and what lives is not.
+func withIDs(t *testing.T, slot int) []string {
+	t.Helper()
+	for deadline := time.Now().Add(5 * time.Second); ; time.Sleep(time.Millisecond) {
+		living, dead := haveIDs(t, slot)
+		if len(living) > 0 || len(dead) == 0 || time.Now().After(deadline) {
+			return append(living, dead...)
+		}
+	}
+}
+
+func haveIDs(t *testing.T, slot int) (living, dead []string) {
 	t.Helper()
 	first := 0x70000000 + 2*slot
 	files, err := filepath.Glob("/proc/[0-9]*/status")
@@ -225,10 +238,15 @@ func withIDs(t *testing.T, slot int) (pids []string) {
 		_, rest, _ := strings.Cut(string(text), "\nUid:\t")
 		for _, id := range strings.Fields(strings.SplitN(rest, "\n", 2)[0]) {
 			if n, _ := strconv.Atoi(id); n == first || n == first+1 {
-				pids = append(pids, filepath.Base(filepath.Dir(file)))
+				pid := filepath.Base(filepath.Dir(file))
+				if strings.Contains(string(text), "\nState:\tZ") {
+					dead = append(dead, pid+" (dead)")
+				} else {
+					living = append(living, pid)
+				}
 				break
 			}
 		}
 	}
-	return pids
+	return living, dead
 }
