@@ -46,6 +46,7 @@ var machines = [][]testSuite{
 		{pkg: "executor", args: []string{"-test.short"}, time: 15 * time.Minute, skip: []skipped{
 			{"TestPandas", "to prepare a root with pandas takes minutes there; cells with numpy show the same of the kernel"},
 			{"TestResults", "as TestPandas, with matplotlib"},
+			{"TestTablesOfForkedSessions", "as TestPandas"},
 		}},
 		{pkg: "tests/escape", args: []string{"-test.short"}, time: 20 * time.Minute, skip: usedLeftOut},
 	},
