@@ -7,5 +7,5 @@
 //	err := config.Settle(keys, flags, path, os.Environ())
 //	cfg, err := o.Executor()
 //
-// It opens no socket of its own, and knows no HTTP.
+// It decides nothing about who may call, and knows no HTTP.
 package config

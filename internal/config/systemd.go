@@ -3,8 +3,10 @@ package config
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"net"
 	"os"
+	"os/signal"
 	"strconv"
 	"strings"
 	"sync"
@@ -85,4 +87,25 @@ func Watchdog(ctx context.Context) *sync.WaitGroup {
 		}
 	})
 	return &wg
+}
+
+// RenewOnHangup renews what new sessions are made from for each SIGHUP, until ctx
+// ends.
+func RenewOnHangup(ctx context.Context, renew func(context.Context) error, log *slog.Logger) {
+	hangup := make(chan os.Signal, 1)
+	signal.Notify(hangup, syscall.SIGHUP)
+	defer signal.Stop(hangup)
+	for {
+		select {
+		case <-hangup:
+			began := time.Now()
+			if err := renew(ctx); err != nil {
+				log.Error("cannot renew the root and the template: sessions go on with what is there", "error", err)
+				continue
+			}
+			log.Info("renewed", "seconds", time.Since(began).Seconds())
+		case <-ctx.Done():
+			return
+		}
+	}
 }

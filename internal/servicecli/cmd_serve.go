@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"net"
 	"os"
 	"os/signal"
@@ -165,7 +164,7 @@ func (c *serveCommand) serve() error {
 		log.Info("ready", "seconds", time.Since(began).Seconds())
 		config.Notify("READY=1", "STATUS=Ready")
 		watched := config.Watchdog(ctx)
-		renewOnHangup(ctx, server, log)
+		config.RenewOnHangup(ctx, server.Renew, log)
 		watched.Wait()
 		log.Info("ending", "why", fmt.Sprint(context.Cause(ctx)))
 	}
@@ -189,27 +188,6 @@ func (c *serveCommand) serve() error {
 
 // errWardenEnded is why a service ends that did not keep its sessions itself.
 var errWardenEnded = errors.New("the warden has ended, and with it all sessions")
-
-// renewOnHangup renews the service's root and template for each SIGHUP, until ctx
-// ends.
-func renewOnHangup(ctx context.Context, server *api.Server, log *slog.Logger) {
-	hangup := make(chan os.Signal, 1)
-	signal.Notify(hangup, syscall.SIGHUP)
-	defer signal.Stop(hangup)
-	for {
-		select {
-		case <-hangup:
-			began := time.Now()
-			if err := server.Renew(ctx); err != nil {
-				log.Error("cannot renew the root and the template: sessions go on with what is there", "error", err)
-				continue
-			}
-			log.Info("renewed", "seconds", time.Since(began).Seconds())
-		case <-ctx.Done():
-			return
-		}
-	}
-}
 
 func closeAll(listeners []net.Listener) {
 	for _, l := range listeners {

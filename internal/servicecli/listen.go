@@ -4,7 +4,6 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
-	"io/fs"
 	"net"
 	"os"
 	"path/filepath"
@@ -53,24 +52,9 @@ func (o *options) open() (listeners []net.Listener, hosts []string, err error) {
 // that answers is in use.
 func (o *options) listenUnix() (net.Listener, error) {
 	path := o.Socket
-	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-		return nil, fmt.Errorf("cannot make the socket's directory: %w", err)
-	}
-	if c, err := net.Dial("unix", path); err == nil {
-		c.Close()
-		return nil, fmt.Errorf("a service listens on %q already", path)
-	} else if errors.Is(err, syscall.ECONNREFUSED) {
-		st, err := os.Lstat(path)
-		if err == nil && st.Mode().Type() == fs.ModeSocket {
-			os.Remove(path)
-		}
-	}
-	// Nobody else may connect before the group is set.
-	old := syscall.Umask(0o177)
-	l, err := net.Listen("unix", path)
-	syscall.Umask(old)
+	l, err := config.ListenUnix(path)
 	if err != nil {
-		return nil, fmt.Errorf("cannot listen: %w", err)
+		return nil, err
 	}
 	if o.Group == "" {
 		return l, nil

@@ -13,13 +13,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
-	"log/slog"
 	"net"
 	"os"
 	"os/signal"
 	"os/user"
-	"path/filepath"
 	"strconv"
 	"syscall"
 	"time"
@@ -135,7 +132,7 @@ func serve(o *config.Options, stderr io.Writer) error {
 		log.Info("ready", "seconds", time.Since(began).Seconds())
 		config.Notify("READY=1", "STATUS=Ready")
 		watched := config.Watchdog(ctx)
-		renewOnHangup(ctx, engine, log)
+		config.RenewOnHangup(ctx, engine.Renew, log)
 		watched.Wait()
 		log.Info("ending", "why", fmt.Sprint(context.Cause(ctx)))
 	}
@@ -184,22 +181,9 @@ func listen(path string, uid int) (*net.UnixListener, error) {
 	if len(path) > 107 {
 		return nil, config.Usagef("warden: %q is longer than the 107 bytes that the kernel takes", path)
 	}
-	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-		return nil, fmt.Errorf("cannot make the socket's directory: %w", err)
-	}
-	if c, err := net.Dial("unix", path); err == nil {
-		c.Close()
-		return nil, fmt.Errorf("a warden listens on %q already", path)
-	} else if errors.Is(err, syscall.ECONNREFUSED) {
-		if st, err := os.Lstat(path); err == nil && st.Mode().Type() == fs.ModeSocket {
-			os.Remove(path)
-		}
-	}
-	old := syscall.Umask(0o177)
-	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
-	syscall.Umask(old)
+	l, err := config.ListenUnix(path)
 	if err != nil {
-		return nil, fmt.Errorf("cannot listen: %w", err)
+		return nil, err
 	}
 	if uid != os.Geteuid() {
 		if err := os.Chown(path, uid, -1); err != nil {
@@ -208,24 +192,4 @@ func listen(path string, uid int) (*net.UnixListener, error) {
 		}
 	}
 	return l, nil
-}
-
-// renewOnHangup renews the root and the template for each SIGHUP, until ctx ends.
-func renewOnHangup(ctx context.Context, engine *warden.Local, log *slog.Logger) {
-	hangup := make(chan os.Signal, 1)
-	signal.Notify(hangup, syscall.SIGHUP)
-	defer signal.Stop(hangup)
-	for {
-		select {
-		case <-hangup:
-			began := time.Now()
-			if err := engine.Renew(ctx); err != nil {
-				log.Error("cannot renew the root and the template: sessions go on with what is there", "error", err)
-				continue
-			}
-			log.Info("renewed", "seconds", time.Since(began).Seconds())
-		case <-ctx.Done():
-			return
-		}
-	}
 }
