@@ -55,7 +55,7 @@ func (s *Session) bringIn(ctx context.Context, r Request) (lost bool, err error)
 func given(files []Given) ([]workspace.Upload, error) {
 	var list []workspace.Upload
 	for _, f := range files {
-		up, err := workspace.GivenUpload(f.File, f.Name)
+		up, err := workspace.GivenUpload(f.FD, f.Name)
 		if err != nil {
 			return nil, invalidGiven(f.Name, err)
 		}

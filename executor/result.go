@@ -2,7 +2,6 @@ package executor
 
 import (
 	"io"
-	"os"
 	"time"
 )
 
@@ -69,9 +68,11 @@ type Request struct {
 
 // Given is an open file whose content the workspace gets as Name before the code
 // runs. Only its descriptor is used, so that it may be another process's, with no
-// more rights than that has. It stays the caller's.
+// more rights than that has. What is no regular file, or is of a file system of the
+// kernel's own such as /proc, is an *InvalidError, and so is one that does not answer
+// for 10 s. The descriptor stays the caller's, open until the call returns.
 type Given struct {
-	File *os.File
+	FD   int
 	Name string
 }
 

@@ -5,10 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"syscall"
 	"time"
 
+	"github.com/cellblock/cellblock/internal/foreign"
 	"github.com/cellblock/cellblock/internal/workspace"
 	"github.com/cellblock/cellblock/nsjail"
 )
@@ -91,9 +91,9 @@ func (s *Session) put(ctx context.Context, name string, up workspace.Upload) err
 }
 
 // PutGiven is PutFile of a file that is open, and is read through its descriptor
-// alone: it may be another process's.
-func (s *Session) PutGiven(ctx context.Context, f *os.File, name string) error {
-	up, err := workspace.GivenUpload(f, name)
+// alone: it may be another process's, and one that never answers (see Given).
+func (s *Session) PutGiven(ctx context.Context, fd int, name string) error {
+	up, err := workspace.GivenUpload(fd, name)
 	if err != nil {
 		return invalidGiven(name, err)
 	}
@@ -176,6 +176,8 @@ func writeFailure(path string, err error) error {
 		return nil
 	case errors.Is(err, nsjail.ErrClosed):
 		return ErrClosed
+	case errors.Is(err, foreign.ErrNoAnswer):
+		return &InvalidError{"input file", path, err.Error()}
 	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT), errors.Is(err, syscall.EFBIG), errors.Is(err, syscall.ENOMEM),
 		errors.Is(err, workspace.ErrTooLarge), errors.Is(err, nsjail.ErrWriterEnded): // the last by the kernel, for memory
 		return fmt.Errorf("%w: %w", ErrWorkspaceFull, err)

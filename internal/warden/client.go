@@ -182,12 +182,14 @@ func (c *Client) follow(k *conn, x *exchange) (again bool, err error) {
 			if err := json.Unmarshal(f.bytes, &told); err != nil {
 				return false, c.failed(err)
 			}
-			return true, told.err()
+			// One that found no descriptor has closed the connection.
+			return told.Class != classNoRoom, told.err()
 		case framePart:
 			parts = append(parts, f.bytes...)
 		case frameAnswer:
 			if len(f.files) > 0 {
-				x.file = f.files[0]
+				x.file = os.NewFile(uintptr(f.files[0].fd), "given")
+				frame{files: f.files[1:]}.close()
 			}
 			if x.answer == nil {
 				return true, nil

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"os"
 	"sync"
 	"syscall"
 	"time"
@@ -18,12 +17,12 @@ import (
 type frame struct {
 	kind  byte
 	bytes []byte
-	files []*os.File
+	files []descriptor
 }
 
 func (f frame) close() {
 	for _, file := range f.files {
-		file.Close()
+		file.close()
 	}
 }
 
@@ -40,24 +39,29 @@ type conn struct {
 	held    func() // lets go of what the connection holds; may be nil
 
 	buf   []byte // received, and not yet taken
-	files []*os.File
+	files []descriptor
 
-	room *room // nil: no bound
-	took int   // of it
+	rights      []byte       // how the kernel tells of them
+	descriptors *descriptors // nil: no bound, and what comes is trusted
+	room        *room        // nil: no bound
+	took        int          // of it
 }
 
 func newConn(c *net.UnixConn) *conn { return &conn{socket: c} }
 
 func (c *conn) close() error {
-	for _, f := range c.files {
-		f.Close()
-	}
+	c.drop()
+	return c.socket.Close()
+}
+
+// drop lets go of all but the socket.
+func (c *conn) drop() {
+	frame{files: c.files}.close()
 	c.files = nil
 	if c.held != nil {
 		c.held()
 	}
 	c.release()
-	return c.socket.Close()
 }
 
 // patience is how long the other side may take to read a frame.
@@ -151,6 +155,10 @@ func (c *conn) receive() (frame, error) {
 	f := frame{kind: c.buf[0], bytes: bytes.Clone(c.buf[headerSize : headerSize+size]), files: c.files[:fds:fds]}
 	c.files = c.files[fds:]
 	c.buf = append(c.buf[:0], c.buf[headerSize+size:]...)
+	if len(c.buf) == 0 && len(c.files) > 0 {
+		f.close()
+		return frame{}, errors.New("files came that no message has announced")
+	}
 	if cap(c.buf) > mostBuffer && len(c.buf) == 0 {
 		c.buf = nil
 	}
@@ -168,25 +176,15 @@ func noEOF(err error) error {
 
 // fill receives until n bytes are there.
 func (c *conn) fill(n int) error {
-	var oob [1024]byte
 	for len(c.buf) < n {
 		if cap(c.buf)-len(c.buf) < 4096 {
 			// Grown as bytes come, and not by what the other side announces.
 			c.buf = append(make([]byte, 0, max(2*cap(c.buf), 16<<10)), c.buf...)
 		}
-		got, oobn, flags, _, err := c.socket.ReadMsgUnix(c.buf[len(c.buf):cap(c.buf)], oob[:])
-		if oobn > 0 {
-			files, ferr := received(oob[:oobn])
-			c.files = append(c.files, files...)
-			if err == nil {
-				err = ferr
-			}
-		}
+		got, err := c.receiveOnce(c.buf[len(c.buf):cap(c.buf)])
 		switch {
 		case err != nil:
 			return err
-		case flags&syscall.MSG_CTRUNC != 0:
-			return errors.New("files on their way were lost: this process has too many open")
 		case len(c.files) > maxFDs:
 			return fmt.Errorf("more than %d files came with a message", maxFDs)
 		case got == 0:
@@ -195,27 +193,6 @@ func (c *conn) fill(n int) error {
 		c.buf = c.buf[:len(c.buf)+got]
 	}
 	return nil
-}
-
-// received takes descriptors over. Go's ReadMsgUnix asks for close-on-exec.
-func received(oob []byte) (files []*os.File, err error) {
-	messages, err := syscall.ParseSocketControlMessage(oob)
-	if err != nil {
-		return nil, err
-	}
-	for i := range messages {
-		fds, err := syscall.ParseUnixRights(&messages[i])
-		if err != nil {
-			return files, err
-		}
-		for _, fd := range fds {
-			// Closing a socket can wait for its other end, for hours, unless this is
-			// taken from it. Of what is no socket it cannot, and is no matter.
-			_ = syscall.SetsockoptLinger(fd, syscall.SOL_SOCKET, syscall.SO_LINGER, &syscall.Linger{})
-			files = append(files, os.NewFile(uintptr(fd), "given"))
-		}
-	}
-	return files, nil
 }
 
 func bytesReader(b []byte) io.Reader { return bytes.NewReader(b) }

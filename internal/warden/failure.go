@@ -27,6 +27,7 @@ const (
 	classInvalid = "invalid"
 	classMissing = "missing-layer"
 	classOther   = "internal"
+	classNoRoom  = "no-room" // of a sentinel
 )
 
 // sentinels are the errors that an asker tells apart; the first that fits.
@@ -44,14 +45,14 @@ var sentinels = []struct {
 	{"closed", nsjail.ErrClosed},
 	{"deadline", context.DeadlineExceeded},
 	{"cancelled", context.Canceled},
-	{"no-room", nsjail.ErrExhausted},
-	{"no-room", syscall.EMFILE},
-	{"no-room", syscall.ENFILE},
-	{"no-room", syscall.ENOMEM},
-	{"no-room", syscall.ENOSPC},
-	{"no-room", syscall.EAGAIN},
-	{"no-room", syscall.EDQUOT},
-	{"no-room", syscall.EUSERS},
+	{classNoRoom, nsjail.ErrExhausted},
+	{classNoRoom, syscall.EMFILE},
+	{classNoRoom, syscall.ENFILE},
+	{classNoRoom, syscall.ENOMEM},
+	{classNoRoom, syscall.ENOSPC},
+	{classNoRoom, syscall.EAGAIN},
+	{classNoRoom, syscall.EDQUOT},
+	{classNoRoom, syscall.EUSERS},
 }
 
 // failureOf is err for the wire.

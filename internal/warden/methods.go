@@ -13,6 +13,7 @@ import (
 type method struct {
 	do    func(*Server, *pending) (answer any, file *executor.File, err error)
 	lasts bool // it goes on when its asker is gone
+	files bool // descriptors come with it
 }
 
 // methods are all, by name. Those with a session find it by the call's handle.
@@ -26,7 +27,7 @@ func init() { // a method may look itself up
 		"validate":  {do: (*Server).validate},
 		"root":      {do: (*Server).root},
 		"renew":     {do: (*Server).renew, lasts: true},
-		"execute":   {do: (*Server).execute, lasts: true},
+		"execute":   {do: (*Server).execute, lasts: true, files: true},
 		"interrupt": onREPL(func(_ *pending, r REPL) error { return r.Interrupt() }),
 		"restart":   onREPL(func(p *pending, r REPL) error { return r.Restart(p.ctx) }),
 		"alive":     {do: (*Server).alive},
@@ -36,7 +37,7 @@ func init() { // a method may look itself up
 		"files":     {do: (*Server).files},
 		"entries":   {do: (*Server).entries},
 		"open":      {do: (*Server).open},
-		"put":       {do: (*Server).put},
+		"put":       {do: (*Server).put, files: true},
 		"remove":    onSession(func(p *pending, h *held) error { return h.RemoveFile(p.ctx, string(p.Path)) }),
 		"mkdir":     onSession(func(p *pending, h *held) error { return h.MakeDir(p.ctx, string(p.Path)) }),
 		"context":   {do: (*Server).context},
@@ -173,7 +174,7 @@ func (s *Server) execute(p *pending) (any, *executor.File, error) {
 	}
 	r := q.request()
 	for i, f := range p.given {
-		r.Given = append(r.Given, executor.Given{File: f, Name: q.Given[i]})
+		r.Given = append(r.Given, executor.Given{FD: f.fd, Name: q.Given[i]})
 	}
 	if q.Stream {
 		pass := func(kind byte) func([]byte) {
@@ -292,7 +293,7 @@ func (s *Server) put(p *pending) (any, *executor.File, error) {
 	if len(p.given) != 1 {
 		return nil, nil, &executor.InvalidError{What: "call", Got: "put", Why: "it needs one file"}
 	}
-	return nothing{}, nil, h.PutGiven(p.ctx, p.given[0], string(p.Path))
+	return nothing{}, nil, h.PutGiven(p.ctx, p.given[0].fd, string(p.Path))
 }
 
 func (s *Server) context(p *pending) (any, *executor.File, error) {

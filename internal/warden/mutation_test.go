@@ -21,6 +21,10 @@ func TestMutation(t *testing.T) {
 		"warden-fields":   {"TestTakenOverAsker", "a failure of class invalid is wanted"},
 		"warden-bounds":   {"TestBounds", "one session more than there may be"},
 		"given-as-opened": {"TestTakenOverAsker", "the cell has read what only the warden may"},
+
+		"given-of-the-kernel": {"TestTakenOverAsker", "a failure of class invalid is wanted"},
+		"warden-descriptors":  {"TestDescriptorsAreBounded", "more than there may be"},
+		"foreign-bounded":     {"TestFileThatNeverAnswers", "i/o timeout"},
 	} {
 		t.Run(layer, func(t *testing.T) {
 			cmd := exec.Command("/proc/self/exe", "-test.run", "^"+m.test+"$")

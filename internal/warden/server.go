@@ -8,7 +8,6 @@ import (
 	"io"
 	"log/slog"
 	"net"
-	"os"
 	"runtime/debug"
 	"slices"
 	"strings"
@@ -17,6 +16,7 @@ import (
 	"time"
 
 	"github.com/cellblock/cellblock/executor"
+	"github.com/cellblock/cellblock/internal/foreign"
 	"github.com/cellblock/cellblock/internal/sys"
 	"github.com/cellblock/cellblock/internal/weaken"
 )
@@ -28,12 +28,14 @@ type Server struct {
 	version string
 	log     *slog.Logger
 
-	ready chan struct{} // closed when cells can be built
-	life  context.Context
-	end   context.CancelFunc // of all calls
-	calls chan struct{}      // holds a token for each connection
+	ready   chan struct{} // closed when cells can be built
+	life    context.Context
+	end     context.CancelFunc // of all calls
+	calls   chan struct{}      // holds a token for each connection
+	refused chan struct{}      // and one for each that was refused and is not closed
 
-	room *room // for large messages
+	room        *room // for large messages
+	descriptors *descriptors
 
 	mu       sync.Mutex
 	sessions map[string]*held // by handle
@@ -57,11 +59,15 @@ type held struct {
 // mostConns bounds what one asker can have this process keep open.
 const mostConns = 4096
 
+// mostRefused is how many connections that were refused may wait to be closed.
+const mostRefused = 64
+
 // NewServer makes one. Only processes of these users may ask; version is told to
 // them.
 func NewServer(engine *Local, uids []int, version string, log *slog.Logger) *Server {
 	s := &Server{
-		engine: engine, uids: uids, version: version, log: log, ready: make(chan struct{}), calls: make(chan struct{}, mostConns), room: newRoom(),
+		engine: engine, uids: uids, version: version, log: log, ready: make(chan struct{}), calls: make(chan struct{}, min(mostConns, shareOfFiles())), room: newRoom(),
+		refused: make(chan struct{}, mostRefused), descriptors: newDescriptors(),
 		sessions: map[string]*held{}, conns: map[*conn]bool{},
 	}
 	s.life, s.end = context.WithCancel(context.Background())
@@ -95,22 +101,37 @@ func (s *Server) Serve(l *net.UnixListener) error {
 		select {
 		case s.calls <- struct{}{}:
 		default:
-			socket.Close()
-			s.log.Warn("a connection was refused: there are too many", "connections", mostConns)
+			s.log.Warn("a connection was refused: there are too many", "connections", cap(s.calls))
+			select {
+			case s.refused <- struct{}{}:
+				end(socket, s.refused)
+			case <-s.life.Done():
+				return nil
+			}
 			continue
 		}
 		c := newConn(socket)
-		c.room = s.room
+		c.room, c.descriptors = s.room, s.descriptors
 		if !s.add(c) {
 			c.close()
 			return nil
 		}
 		s.all.Go(func() {
-			defer func() { <-s.calls }()
-			defer s.remove(c)
 			s.serve(c)
+			s.remove(c)
 		})
 	}
+}
+
+// end closes a connection, whose token is free when that is done. The other side sees
+// the end at once; to close it can take as long as to close what it sent and nobody
+// took.
+func end(socket *net.UnixConn, tokens chan struct{}) {
+	_ = errors.Join(socket.CloseRead(), socket.CloseWrite()) // the other side may have
+	foreign.Later(func() {
+		socket.Close()
+		<-tokens
+	})
 }
 
 // isShortage says of an error of accept(2) that it passes.
@@ -143,7 +164,8 @@ func (s *Server) remove(c *conn) {
 	s.mu.Lock()
 	delete(s.conns, c)
 	s.mu.Unlock()
-	c.close()
+	c.drop()
+	end(c.socket, s.calls)
 }
 
 // Close ends all sessions and connections.
@@ -165,7 +187,7 @@ func (s *Server) Close(l *net.UnixListener) error {
 	ending.Wait()
 	s.mu.Lock()
 	for c := range s.conns {
-		c.socket.Close()
+		_ = errors.Join(c.socket.CloseRead(), c.socket.CloseWrite()) // it may have ended
 	}
 	s.mu.Unlock()
 	s.all.Wait()
@@ -180,30 +202,19 @@ func (s *Server) serve(c *conn) {
 		return
 	}
 	for {
-		var given []*os.File
-		f, err := c.receive()
-		for err == nil && f.kind == frameGiven {
-			given = append(given, f.files...)
-			f.files = nil
-			if len(given) > maxGiven {
-				err = fmt.Errorf("more than %d files came with a call", maxGiven)
-				break
-			}
-			f, err = c.receive()
-		}
-		f.close()
+		f, given, err := s.next(c)
 		switch {
 		case errors.Is(err, errNoRoom):
 			err = c.sendJSON(frameFailure, failureOf(err))
+		case errors.Is(err, errNoDescriptors):
+			_ = c.sendJSON(frameFailure, failureOf(err)) // and no more: what has come cannot be taken
 		case err != nil:
 		case f.kind == frameCall:
 			err = s.answer(c, f.bytes, given)
 		case f.kind != frameCancel: // of a call that has ended meanwhile
 			err = fmt.Errorf("a message of kind %d is no call", f.kind)
 		}
-		for _, file := range given {
-			file.Close()
-		}
+		frame{files: given}.close()
 		c.release()
 		if err != nil {
 			if !errors.Is(err, io.EOF) && !errors.Is(err, net.ErrClosed) {
@@ -211,7 +222,32 @@ func (s *Server) serve(c *conn) {
 			}
 			return
 		}
+		if s.life.Err() != nil {
+			return
+		}
 	}
+}
+
+// next receives a call, with the descriptors that came before it and are to be closed
+// whatever the error. Once the first is here, the call must follow.
+func (s *Server) next(c *conn) (f frame, given []descriptor, err error) {
+	for {
+		if f, err = c.receive(); err != nil || f.kind != frameGiven {
+			break
+		}
+		if given == nil {
+			c.socket.SetReadDeadline(time.Now().Add(patience))
+		}
+		given = append(given, f.files...)
+		if len(given) > maxGiven {
+			return f, given, fmt.Errorf("more than %d files came with a call", maxGiven)
+		}
+	}
+	if given != nil {
+		c.socket.SetReadDeadline(never)
+	}
+	f.close()
+	return f, given, err
 }
 
 // admit says whether the process at the other end may ask, by the kernel's word.
@@ -236,13 +272,13 @@ type pending struct {
 	call
 	holder int // which of the holders it is of
 	conn   *conn
-	given  []*os.File
+	given  []descriptor
 	ctx    context.Context
 	cancel context.CancelFunc
 }
 
 // answer runs one call. The error is that of the connection.
-func (s *Server) answer(c *conn, text []byte, given []*os.File) error {
+func (s *Server) answer(c *conn, text []byte, given []descriptor) error {
 	p := &pending{conn: c, given: given}
 	s.mu.Lock()
 	p.holder = s.holders
@@ -250,6 +286,9 @@ func (s *Server) answer(c *conn, text []byte, given []*os.File) error {
 	p.ctx, p.cancel = context.WithCancel(s.life)
 	defer p.cancel()
 	v, file, err := any(nil), (*executor.File)(nil), strictly(text, &p.call)
+	if err == nil && len(given) > 0 && !methods[p.Method].files {
+		err = &executor.InvalidError{What: "call", Got: shorten(p.Method), Why: "no files come with it"}
+	}
 	if err == nil {
 		stop := p.listen()
 		v, file, err = s.run(p)

@@ -10,8 +10,8 @@ import (
 	"sync"
 	"syscall"
 
+	"github.com/cellblock/cellblock/internal/foreign"
 	"github.com/cellblock/cellblock/internal/sys"
-	"github.com/cellblock/cellblock/internal/weaken"
 )
 
 // strict is how every path below a directory is walked. No path of ours has a
@@ -157,16 +157,25 @@ func (d *Dir) openFile(path string) (*File, error) {
 
 // newFile takes fd, which it closes when it is not a regular file.
 func newFile(fd int, path string) (*File, error) {
+	e, err := regular(fd, path)
+	if err != nil {
+		sys.CloseFD(fd)
+		return nil, err
+	}
+	return &File{fd: fd, Entry: e}, nil
+}
+
+// regular describes fd, which has to be a regular file.
+func regular(fd int, path string) (Entry, error) {
 	var st syscall.Stat_t
-	if err := sys.Fstat(fd, &st); err != nil {
-		sys.CloseFD(fd)
-		return nil, fmt.Errorf("cannot open %s: %w", Quote(path), err)
+	err := sys.Fstat(fd, &st)
+	if err == nil && st.Mode&syscall.S_IFMT != syscall.S_IFREG {
+		err = ErrNotRegular
 	}
-	if st.Mode&syscall.S_IFMT != syscall.S_IFREG {
-		sys.CloseFD(fd)
-		return nil, fmt.Errorf("cannot open %s: %w", Quote(path), ErrNotRegular)
+	if err != nil {
+		return Entry{}, fmt.Errorf("cannot open %s: %w", Quote(path), err)
 	}
-	return &File{fd: fd, Entry: entryOf(path, &st)}, nil
+	return entryOf(path, &st), nil
 }
 
 // File is a regular file opened for reading. Read ends at the size the file
@@ -177,8 +186,10 @@ func newFile(fd int, path string) (*File, error) {
 type File struct {
 	Entry // as it was when opened
 
-	off  int64
-	lent *Lent // nil: to nobody
+	off   int64
+	lent  *Lent         // nil: to nobody
+	given *foreign.File // in place of fd; nil: the file is of a file system that answers
+	last  []byte        // of given: what was read into before
 
 	mu sync.Mutex // held while fd is in use
 	fd int        // -1: closed
@@ -192,6 +203,9 @@ func (f *File) Read(p []byte) (int, error) {
 	p = p[:max(min(int64(len(p)), f.Size-f.off), 0)]
 	if len(p) == 0 {
 		return 0, io.EOF
+	}
+	if f.given != nil {
+		return f.readGiven(p)
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -223,6 +237,10 @@ func (f *File) Seek(offset int64, whence int) (int64, error) {
 
 // Changed says whether the file is no longer what it was when it was opened.
 func (f *File) Changed() bool {
+	if f.given != nil {
+		_, now, err := inspect(f.given, f.Path)
+		return err != nil || now != f.Entry
+	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	var st syscall.Stat_t
@@ -231,6 +249,10 @@ func (f *File) Changed() bool {
 
 // Close gives the descriptor back; once more, it does nothing.
 func (f *File) Close() error {
+	if f.given != nil {
+		f.given.Close()
+		return nil
+	}
 	f.mu.Lock()
 	fd := f.fd
 	f.fd = -1
@@ -256,30 +278,4 @@ func (f *File) Copy() (*os.File, error) {
 		return nil, err
 	}
 	return os.NewFile(uintptr(own), f.Path), nil
-}
-
-// GivenFile reads a file that somebody else has opened; path is for messages. It
-// takes a copy of the descriptor, and never opens the file anew: who gave it may
-// hold no more than a name of what only this process may read (O_PATH).
-func GivenFile(f *os.File, path string) (*File, error) {
-	raw, err := f.SyscallConn()
-	if err != nil {
-		return nil, err
-	}
-	var own *File
-	shut := raw.Control(func(fd uintptr) {
-		var dup int
-		if weaken.Layer("given-as-opened") {
-			dup, err = sys.Open(fmt.Sprintf("/proc/self/fd/%d", fd), syscall.O_RDONLY|syscall.O_NONBLOCK, 0)
-		} else {
-			dup, err = sys.DupFD(int(fd))
-		}
-		if err == nil {
-			own, err = newFile(dup, path)
-		}
-	})
-	if shut != nil {
-		return nil, shut
-	}
-	return own, err
 }

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -81,24 +80,6 @@ func HostFile(path, name string) (Upload, error) {
 	return Upload{
 		Path: clean, Size: f.Size, Mode: uploadMode(f.Mode),
 		open: func() (*File, error) { return openTrusted(path) },
-	}, nil
-}
-
-// GivenUpload is the upload of a file that somebody else has opened, which must stay
-// open until it is done; see GivenFile.
-func GivenUpload(f *os.File, name string) (Upload, error) {
-	clean, err := CheckPath(name)
-	if err != nil {
-		return Upload{}, err
-	}
-	own, err := GivenFile(f, clean)
-	if err != nil {
-		return Upload{}, err
-	}
-	defer own.Close()
-	return Upload{
-		Path: clean, Size: own.Size, Mode: uploadMode(own.Mode),
-		open: func() (*File, error) { return GivenFile(f, clean) },
 	}, nil
 }
 

@@ -62,6 +62,7 @@ func sources(t *testing.T) []source {
 var order = [][]string{
 	{"internal/weaken"},
 	{"internal/sys", "internal/trace"},
+	{"internal/foreign"},
 	{"internal/lane", "internal/ndjson", "cgroup", "seccomp", "rootfs", "nsjail/mount", "nsjail/native", "internal/repl", "internal/workspace", "validator"},
 	{"seccomp/bpf"},
 	{"seccomp/compile"},
