@@ -36,8 +36,7 @@ func (s *Session) NewContext(ctx context.Context, o ContextOptions) (*Context, e
 	if err := checkEnv(o.Env); err != nil {
 		return nil, err
 	}
-	own := &Session{ex: s.ex, cfg: s.cfg, options: SessionOptions{ID: s.options.ID, Env: merge(s.options.Env, o.Env)}, of: s, turn: make(chan struct{}, 1)}
-	own.give()
+	own := s.newContext(merge(s.options.Env, o.Env))
 	if err := s.admit(own); err != nil {
 		return nil, err
 	}
@@ -46,6 +45,12 @@ func (s *Session) NewContext(ctx context.Context, o ContextOptions) (*Context, e
 		return nil, err
 	}
 	return &Context{own}, nil
+}
+
+func (s *Session) newContext(env map[string]string) *Session {
+	own := &Session{ex: s.ex, cfg: s.cfg, options: SessionOptions{ID: s.options.ID, Env: env}, of: s, turn: make(chan struct{}, 1)}
+	own.give()
+	return own
 }
 
 // admit notes a context, to be ended with the session.

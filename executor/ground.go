@@ -8,6 +8,7 @@ import (
 	"sync"
 
 	"github.com/cellblock/cellblock/internal/template"
+	"github.com/cellblock/cellblock/nsjail"
 	"github.com/cellblock/cellblock/rootfs"
 )
 
@@ -18,6 +19,7 @@ type ground struct {
 	release func() // of the root
 	preload []template.Module
 	keeper  *template.Keeper // nil without Config.Template
+	nest    *nsjail.Nest     // a keeper's that was left, see handover.go
 
 	cells int  // that stand on it
 	old   bool // replaced: it goes with the last of them
@@ -27,6 +29,9 @@ func (g *ground) close() error {
 	var err error
 	if g.keeper != nil {
 		err = g.keeper.Close()
+	}
+	if g.nest != nil {
+		err = errors.Join(err, g.nest.Close())
 	}
 	g.release()
 	return err

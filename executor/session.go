@@ -60,6 +60,7 @@ type Session struct {
 	conn      *repl.Conn
 	execution int
 	spent     bool         // the REPL has finished its program
+	lost      bool         // one has ended that was handed over, or was to be
 	oomKills  int64        // of the cell's group, after the last execution
 	given     map[Dir]bool // directories that the cell has
 
@@ -173,7 +174,7 @@ func (s *Session) startCell(ctx context.Context, dirs []Dir) (err error) {
 func (s *Session) buildCell(ctx context.Context, inputs []nsjail.Input) (*nsjail.Cell, *nsjail.Process, error) {
 	spec := s.cfg.spec(s.ground.root, s.ex.without)
 	spec.Inputs = inputs
-	if !s.cfg.Template {
+	if s.ground.keeper == nil {
 		return nsjail.StartWithREPL(ctx, spec)
 	}
 	own := &spec
@@ -204,7 +205,7 @@ func (c Config) spec(root *rootfs.Root, without []nsjail.Layer) nsjail.Spec {
 
 // newREPL starts a Python in the cell, or forks one into it if no code runs there.
 func (s *Session) newREPL(ctx context.Context) (*nsjail.Process, error) {
-	if !s.cfg.Template || !s.tenants.isQuiet() {
+	if s.ground.keeper == nil || !s.tenants.isQuiet() {
 		return s.cell.StartREPL(ctx)
 	}
 	return s.ground.keeper.Fork(ctx, s.cell)

@@ -12,14 +12,8 @@ const dyingTime = 500 * time.Millisecond
 // ready makes sure that the session has a cell with a checked REPL in it.
 // lost says that it had one that has ended since the last execution.
 func (s *Session) ready(ctx context.Context, dirs []Dir) (lost bool, err error) {
-	if s.cell != nil && isClosed(s.cell.Ended()) {
-		lost = s.conn != nil && !s.spent
-		s.endCell()
-	}
-	if s.conn != nil && (s.spent || isClosed(s.proc.Ended())) {
-		lost = !s.spent
-		s.endREPL()
-	}
+	s.forgetDead(s.cell)
+	lost, s.lost = s.lost, false
 	for again := false; ; again = true {
 		if s.cell == nil {
 			if err := s.startCell(ctx, dirs); err != nil {

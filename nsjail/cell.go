@@ -49,6 +49,7 @@ type Cell struct {
 	killed chan struct{}       // closed when all code is gone
 	owed   int                 // orders with descriptors that the init holds or may hold
 	rest   chan struct{}       // closed when there are none any more
+	frozen chan struct{}       // closed when the listener has ended for HandOver
 
 	ended     chan struct{} // closed when the init is gone
 	closeOnce sync.Once
@@ -90,9 +91,8 @@ func parseAnswer(b []byte, fds []int) (answer, error) {
 	return a, nil
 }
 
-// listen takes the init's messages until it is gone.
+// listen takes the init's messages until it is gone, or the cell is handed over.
 func (c *Cell) listen() {
-	defer close(c.ended)
 	buf := make([]byte, 4096)
 	for {
 		n, fds, err := c.socket.Recv(buf)
@@ -100,7 +100,11 @@ func (c *Cell) listen() {
 		if err == nil {
 			a, err = parseAnswer(buf[:n], fds)
 		}
+		if errors.Is(err, os.ErrDeadlineExceeded) && c.stops() {
+			return
+		}
 		if err != nil {
+			defer close(c.ended)
 			if !errors.Is(err, io.EOF) && !errors.Is(err, os.ErrClosed) {
 				// It lives and cannot be heard: it is of no more use.
 				c.mu.Lock()

@@ -10,12 +10,12 @@ import (
 	"github.com/cellblock/cellblock/internal/sys"
 )
 
-// process is the init: a child of this process, known by its pidfd. os.Process
+// process is the init: mostly a child of this process, known by its pidfd. os.Process
 // would do, but tries out the kernel's pidfds with a clone of its own, which a
 // one-shot run notices.
 type process struct {
 	Pid    int
-	nested bool // the child of a nest's init: that one reaps it
+	nested bool // another reaps it: the init of a nest or, of a cell taken over, PID 1
 
 	mu    sync.Mutex // a kill may come from a context's end
 	pidfd *os.File   // nil once closed
@@ -63,7 +63,7 @@ func (p *process) Wait() (string, error) {
 	p.once.Do(func() {
 		if p.nested {
 			p.err = sys.AwaitReadable(int(p.pidfd.Fd()))
-			p.state = "how is known to the nest only"
+			p.state = "how is known to its parent only"
 			return
 		}
 		var code, status int32

@@ -39,6 +39,20 @@ func FromFile(f *os.File) (*Conn, error) {
 // keeps it from that.
 func (c *Conn) Close() error { return c.conn.Close() }
 
+// File is the channel, for a process that takes it over, and stays the Conn's. It is an
+// error where something of a conversation is still to come, or came unasked.
+func (c *Conn) File() (*os.File, error) {
+	switch {
+	case c.broken != nil:
+		return nil, c.broken
+	case c.pending:
+		return nil, errors.New("a request is without its reply")
+	case len(c.buf) > 0:
+		return nil, c.fail(fmt.Errorf("%w: %d bytes that nobody asked for", ErrProtocol, len(c.buf)))
+	}
+	return c.conn.file, nil
+}
+
 // Ready waits for the REPL's first frame.
 func (c *Conn) Ready(ctx context.Context) (Hello, error) {
 	claims, err := c.awaitSoon(startPatience)

@@ -62,5 +62,6 @@ const (
 	memfdCloexec      = 1
 	memfdAllowSealing = 2
 	fAddSeals         = 1033
+	fGetSeals         = 1034
 	sealAll           = 1 | 2 | 4 | 8 // SEAL, SHRINK, GROW, WRITE
 )

@@ -5,6 +5,7 @@ import (
 	"io"
 	"os"
 	"syscall"
+	"time"
 )
 
 // Packet is one end of a SOCK_SEQPACKET pair. One goroutine may send while
@@ -35,6 +36,12 @@ func NewPacket(f *os.File) *Packet { return &Packet{f} }
 
 // Close closes the end; a receiver returns with os.ErrClosed.
 func (p *Packet) Close() error { return p.f.Close() }
+
+// SetReadDeadline ends a Recv at a time, between two messages.
+func (p *Packet) SetReadDeadline(t time.Time) error { return p.f.SetReadDeadline(t) }
+
+// File is the end itself, which stays the Packet's.
+func (p *Packet) File() *os.File { return p.f }
 
 // Send sends one message with descriptors.
 func (p *Packet) Send(b []byte, fds ...int) error {

@@ -123,6 +123,12 @@ func Memfd(name string, content []byte) (*os.File, error) {
 	return f, nil
 }
 
+// Sealed says whether a memory file is sealed as Memfd does it.
+func Sealed(fd int) bool {
+	seals, err := call("fcntl get seals", syscall.SYS_FCNTL, uintptr(fd), fGetSeals)
+	return err == nil && seals&sealAll == sealAll
+}
+
 // Rlimit is a soft and a hard limit.
 type Rlimit struct{ Soft, Hard uint64 }
 

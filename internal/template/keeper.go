@@ -188,20 +188,28 @@ func (k *Keeper) Fork(ctx context.Context, cell *nsjail.Cell) (*nsjail.Process, 
 	}
 }
 
-// Close ends the template, the cells of the pool, and every cell that is left.
-func (k *Keeper) Close() error {
+// Leave closes the Keeper and leaves the nest, with the cells in it that are in use, to
+// the caller; nil where there is none.
+func (k *Keeper) Leave() *nsjail.Nest {
 	k.mu.Lock()
-	if k.closed {
-		k.mu.Unlock()
+	closed, h := k.closed, k.house
+	k.closed = true
+	k.mu.Unlock()
+	if closed {
 		return nil
 	}
-	k.closed = true
-	h := k.house
-	k.mu.Unlock()
 	k.pool.close()
 	if h == nil {
 		return nil
 	}
 	h.template.end()
-	return h.nest.Close()
+	return h.nest
+}
+
+// Close ends the template, the cells of the pool, and every cell that is left.
+func (k *Keeper) Close() error {
+	if nest := k.Leave(); nest != nil {
+		return nest.Close()
+	}
+	return nil
 }

@@ -36,6 +36,7 @@ var sentinels = []struct {
 	is    error
 }{
 	{"no-result", ErrNoResult},
+	{"restarting", ErrRestarting},
 	{"exhausted", ErrExhausted},
 	{"no-root", rootfs.ErrNotFound},
 	{"bad-root", rootfs.ErrSpec},

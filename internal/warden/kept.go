@@ -73,6 +73,20 @@ func (k *results) get(s *local) (executor.Result, bool) {
 	return e.Value.(keptResult).result, true
 }
 
+// at is the result of a session, if it is kept, and its place in the order of all.
+func (k *results) at(s *local) (*executor.Result, int) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	place := 0
+	for e := k.order.Front(); e != nil; e = e.Next() {
+		if kept := e.Value.(keptResult); kept.of == s {
+			return &kept.result, place
+		}
+		place++
+	}
+	return nil, 0
+}
+
 func (k *results) drop(s *local) {
 	k.mu.Lock()
 	defer k.mu.Unlock()

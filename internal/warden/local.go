@@ -174,6 +174,14 @@ func (l *Local) reserve(memory int64) error {
 	return nil
 }
 
+// admit counts a session that is there already.
+func (l *Local) admit(memory int64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.sessions++
+	l.memory += memory
+}
+
 func (l *Local) release(memory int64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

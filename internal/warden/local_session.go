@@ -14,7 +14,8 @@ type local struct {
 	engine *Local
 	of     *shared // the executor that it came from
 	spec   Spec
-	memory int64 // reserved
+	memory int64    // reserved
+	had    []string // the modules of one that was taken over; nil: the executor's
 
 	close func() error // once
 
@@ -54,7 +55,12 @@ func (s *local) end() error {
 func (s *local) Limits() executor.Limits { return s.Config().SessionLimits() }
 
 // Preload implements Session.
-func (s *local) Preload() []string { return s.of.preload }
+func (s *local) Preload() []string {
+	if s.had != nil {
+		return s.had
+	}
+	return s.of.preload
+}
 
 // Lost implements Session.
 func (s *local) Lost() bool { return !s.Alive() }

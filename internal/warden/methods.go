@@ -14,6 +14,7 @@ type method struct {
 	do    func(*Server, *pending) (answer any, file *executor.File, err error)
 	lasts bool // it goes on when its asker is gone
 	files bool // descriptors come with it
+	waits bool // it does nothing but wait, and need not be waited for
 }
 
 // methods are all, by name. Those with a session find it by the call's handle.
@@ -21,7 +22,7 @@ var methods map[string]method
 
 func init() { // a method may look itself up
 	methods = map[string]method{
-		"hold":      {do: (*Server).hold},
+		"hold":      {do: (*Server).hold, waits: true},
 		"list":      {do: (*Server).list},
 		"make":      {do: (*Server).make, lasts: true},
 		"validate":  {do: (*Server).validate},
@@ -33,7 +34,7 @@ func init() { // a method may look itself up
 		"alive":     {do: (*Server).alive},
 		"end":       {do: (*Server).endREPL, lasts: true},
 		"status":    {do: (*Server).status},
-		"result":    {do: (*Server).result},
+		"result":    {do: (*Server).result, waits: true},
 		"files":     {do: (*Server).files},
 		"entries":   {do: (*Server).entries},
 		"open":      {do: (*Server).open},
@@ -194,7 +195,7 @@ func (s *Server) execute(p *pending) (any, *executor.File, error) {
 	result, err := repl.Execute(p.ctx, r)
 	answer := executedAnswer{Result: result, Lost: !repl.Alive()}
 	if err != nil {
-		answer.Failure = failureOf(err)
+		answer.Failure = failureOf(s.told(err))
 		if answer.Failure.Class == classOther {
 			s.log.Error("an execution failed", "error", err)
 		}

@@ -27,6 +27,7 @@ type pool struct {
 type shared struct {
 	*executor.Executor
 	key     string
+	root    string // "": the service's own
 	preload []string
 	users   int
 }
@@ -51,13 +52,29 @@ func (p *pool) get(root string, preload []string, without ...string) (*shared, e
 	if p.closed {
 		return nil, executor.ErrClosed
 	}
+	if root == "" && (len(preload) == 0 || slices.Equal(preload, p.base.Preload)) {
+		return p.exactLocked(true, "", nil)
+	}
+	return p.exactLocked(false, root, slices.DeleteFunc(slices.Clone(preload), func(m string) bool {
+		return p.missing[missingKey(root, m)] || slices.Contains(without, m)
+	}))
+}
+
+// exact returns the service's own executor, or that of exactly this root and these
+// modules, to be given back.
+func (p *pool) exact(own bool, root string, preload []string) (*shared, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.closed {
+		return nil, executor.ErrClosed
+	}
+	return p.exactLocked(own, root, preload)
+}
+
+func (p *pool) exactLocked(own bool, root string, preload []string) (*shared, error) {
 	cfg := p.base
-	own := root == "" && (len(preload) == 0 || slices.Equal(preload, p.base.Preload))
 	if !own {
-		cfg.Template = false
-		cfg.Preload = slices.DeleteFunc(slices.Clone(preload), func(m string) bool {
-			return p.missing[missingKey(root, m)] || slices.Contains(without, m)
-		})
+		cfg.Template, cfg.Preload = false, preload
 	}
 	if root != "" {
 		cfg.Root, cfg.Python, cfg.Packages, cfg.Venv = root, "", nil, ""
@@ -74,7 +91,7 @@ func (p *pool) get(root string, preload []string, without ...string) (*shared, e
 	if err != nil {
 		return nil, err
 	}
-	s := &shared{ex, key, append([]string{}, cfg.Preload...), 1}
+	s := &shared{ex, key, root, append([]string{}, cfg.Preload...), 1}
 	p.byKey[key] = s
 	return s, nil
 }
@@ -114,17 +131,21 @@ func (p *pool) give(s *shared) {
 	}
 }
 
-// close ends all executors, and with them their cells.
-func (p *pool) close() error {
+// list closes the pool, and leaves its executors to the caller.
+func (p *pool) list() (all []*shared) {
 	p.mu.Lock()
+	defer p.mu.Unlock()
 	p.closed = true
-	var all []*shared
 	for _, s := range p.byKey {
 		all = append(all, s)
 	}
-	p.mu.Unlock()
+	return all
+}
+
+// close ends all executors, and with them their cells.
+func (p *pool) close() error {
 	var first error
-	for _, s := range all {
+	for _, s := range p.list() {
 		if err := s.Close(); err != nil && first == nil {
 			first = err
 		}

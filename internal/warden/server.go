@@ -44,7 +44,11 @@ type Server struct {
 	freed    chan struct{}    // closed when it lets go
 	conns    map[*conn]bool
 	ended    bool
-	all      sync.WaitGroup
+	serving  sync.WaitGroup
+	under    int               // calls under way
+	waiting  map[*pending]bool // those of them that only wait
+	leaving  bool              // see HandOver
+	quiet    chan struct{}     // closed when no call is under way any more
 }
 
 // held is a session with what the socket knows it by.
@@ -68,7 +72,7 @@ func NewServer(engine *Local, uids []int, version string, log *slog.Logger) *Ser
 	s := &Server{
 		engine: engine, uids: uids, version: version, log: log, ready: make(chan struct{}), calls: make(chan struct{}, min(mostConns, shareOfFiles())), room: newRoom(),
 		refused: make(chan struct{}, mostRefused), descriptors: newDescriptors(),
-		sessions: map[string]*held{}, conns: map[*conn]bool{},
+		sessions: map[string]*held{}, conns: map[*conn]bool{}, waiting: map[*pending]bool{},
 	}
 	s.life, s.end = context.WithCancel(context.Background())
 	return s
@@ -88,7 +92,7 @@ func (s *Server) Serve(l *net.UnixListener) error {
 	for {
 		socket, err := l.AcceptUnix()
 		if err != nil {
-			if s.life.Err() != nil {
+			if s.isOver() {
 				return nil
 			}
 			if isShortage(err) {
@@ -116,7 +120,7 @@ func (s *Server) Serve(l *net.UnixListener) error {
 			c.close()
 			return nil
 		}
-		s.all.Go(func() {
+		s.serving.Go(func() {
 			s.serve(c)
 			s.remove(c)
 		})
@@ -132,6 +136,13 @@ func end(socket *net.UnixConn, tokens chan struct{}) {
 		socket.Close()
 		<-tokens
 	})
+}
+
+// isOver says that no connections are taken any more.
+func (s *Server) isOver() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.leaving || s.life.Err() != nil
 }
 
 // isShortage says of an error of accept(2) that it passes.
@@ -190,7 +201,7 @@ func (s *Server) Close(l *net.UnixListener) error {
 		_ = errors.Join(c.socket.CloseRead(), c.socket.CloseWrite()) // it may have ended
 	}
 	s.mu.Unlock()
-	s.all.Wait()
+	s.serving.Wait()
 	return errors.Join(append(errs, s.engine.Close())...)
 }
 
@@ -289,9 +300,14 @@ func (s *Server) answer(c *conn, text []byte, given []descriptor) error {
 	if err == nil && len(given) > 0 && !methods[p.Method].files {
 		err = &executor.InvalidError{What: "call", Got: shorten(p.Method), Why: "no files come with it"}
 	}
+	if err == nil && !s.enter(p) {
+		err = ErrRestarting
+	}
 	if err == nil {
 		stop := p.listen()
 		v, file, err = s.run(p)
+		err = s.told(err)
+		defer s.exit(p) // when the answer is sent
 		if lost := stop(); lost != nil {
 			if file != nil {
 				file.Close()

@@ -35,7 +35,8 @@ const defaultSocket = "/run/cellblock-warden/warden.sock"
 
 const long = `Keep the sessions of a service for another process, cellblock serve --warden, which
 has the network and no privilege. That one may be restarted, upgraded or killed:
-sessions live on, and so does what runs in them. They end with this one.
+sessions live on, and so does what runs in them. They end with this one, but where
+it is restarted by a systemd that keeps their descriptors meanwhile (254 or later).
 
 It reads the same configuration, environment variables and flags as cellblock serve;
 what sessions are (root … max_output, sessions, total_memory) counts here, all else
@@ -105,13 +106,18 @@ func serve(o *config.Options, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
+	passed, err := config.TakePassed(storeName)
+	if err != nil {
+		return err
+	}
+	before := unpack(passed.Stored[storeName], log)
 	engine, err := warden.NewLocal(warden.Options{
 		Executor: cfg, Sessions: cmp.Or(o.Sessions, warden.DefaultSessions), MemoryBytes: cmp.Or(o.TotalMemory, warden.DefaultMemory()),
 	})
 	if err != nil {
 		return err
 	}
-	l, err := listen(cmp.Or(o.Warden, defaultSocket), uids[len(uids)-1])
+	l, err := listen(passed.Sockets, cmp.Or(o.Warden, defaultSocket), uids[len(uids)-1])
 	if err != nil {
 		return errors.Join(err, engine.Close())
 	}
@@ -120,6 +126,9 @@ func serve(o *config.Options, stderr io.Writer) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	server := warden.NewServer(engine, uids, version, log)
+	if before != nil {
+		before.takeOver(ctx, server)
+	}
 	served := make(chan error, 1)
 	go func() {
 		served <- server.Serve(l)
@@ -138,6 +147,10 @@ func serve(o *config.Options, stderr io.Writer) error {
 	}
 	if ctx.Err() != nil {
 		err = nil // told to end, be it while it started
+	}
+	if err == nil && config.CanStore() && handOver(server, l, o.DrainTime(), log) {
+		log.Info("ended: sessions are there for the next start")
+		return nil
 	}
 	config.Notify("STOPPING=1", "STATUS=Ending sessions")
 	err = errors.Join(err, server.Close(l), <-served)
@@ -167,11 +180,7 @@ func askers(name string) ([]int, error) {
 
 // listen takes the socket that systemd passed, or makes one that only uid and root
 // can use. One that a dead warden left is replaced.
-func listen(path string, uid int) (*net.UnixListener, error) {
-	passed, err := config.PassedSockets()
-	if err != nil {
-		return nil, err
-	}
+func listen(passed []net.Listener, path string, uid int) (*net.UnixListener, error) {
 	if len(passed) > 1 {
 		return nil, fmt.Errorf("systemd passed %d sockets, and a warden has one", len(passed))
 	}

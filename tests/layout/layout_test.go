@@ -63,7 +63,7 @@ var order = [][]string{
 	{"internal/weaken"},
 	{"internal/sys", "internal/trace"},
 	{"internal/foreign"},
-	{"internal/lane", "internal/ndjson", "cgroup", "seccomp", "rootfs", "nsjail/mount", "nsjail/native", "internal/repl", "internal/workspace", "validator"},
+	{"internal/lane", "internal/handover", "internal/ndjson", "cgroup", "seccomp", "rootfs", "nsjail/mount", "nsjail/native", "internal/repl", "internal/workspace", "validator"},
 	{"seccomp/bpf"},
 	{"seccomp/compile"},
 	{"seccomp/gen", "nsjail"},

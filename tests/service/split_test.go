@@ -26,6 +26,14 @@ const nobody = 65534
 // startSplit starts both; args are the warden's, own those of the other.
 func startSplit(t *testing.T, args []string, own ...string) *split {
 	t.Helper()
+	return splitWith(t, func(x *split, _ string, args []string) *exec.Cmd {
+		return x.launch("cellblock-warden", x.wlog, nil, args)
+	}, args, own...)
+}
+
+// splitWith is startSplit with a warden that start starts, which is to listen at socket.
+func splitWith(t *testing.T, start func(x *split, socket string, args []string) *exec.Cmd, args []string, own ...string) *split {
+	t.Helper()
 	x := &split{service: prepare(t, own...), wlog: new(output)}
 	s := x.service
 	dir, err := build()
@@ -56,7 +64,7 @@ func startSplit(t *testing.T, args []string, own ...string) *split {
 		t.Fatal(err)
 	}
 	socket := filepath.Join(s.dir, "w")
-	x.warden = s.launch("cellblock-warden", x.wlog, nil, append([]string{
+	x.warden = start(x, socket, append([]string{
 		"--warden", socket, "--warden-user", fmt.Sprint(nobody), "--runtime-dir", filepath.Join(s.dir, "run"),
 	}, args...))
 	s.args = append(s.args, "--warden", socket, "--socket", filepath.Join(s.dir, "api/s"))
