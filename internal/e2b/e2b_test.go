@@ -387,6 +387,38 @@ func TestClientGoesAway(t *testing.T) {
 	}
 }
 
+// A context whose maker went away before it was told is listed and can be removed, or
+// is not there.
+func TestContextOfAClientThatIsGone(t *testing.T) {
+	c := serve(t, api.Settings{}, Settings{})
+	c.sandbox()
+	for i := range executor.MaxContexts {
+		ctx, cancel := context.WithTimeout(t.Context(), time.Duration(i+1)*500*time.Microsecond)
+		if resp, err := http.DefaultClient.Do(c.request(ctx, "POST", "/contexts", map[string]any{})); err == nil {
+			resp.Body.Close()
+		}
+		cancel()
+	}
+	for deadline := time.Now().Add(20 * time.Second); ; {
+		var list []struct{ ID string }
+		c.ask("GET", "/contexts", nil).want(200, "default").into(&list)
+		for _, x := range list[1:] {
+			c.ask("DELETE", "/contexts/"+x.ID, nil).want(204, "")
+		}
+		made := 0
+		for made < executor.MaxContexts && c.ask("POST", "/contexts", map[string]any{}).status == 200 {
+			made++
+		}
+		if made == executor.MaxContexts {
+			break
+		}
+		if time.Now().After(deadline) { // those that were still being made are listed, or have ended
+			t.Fatalf("only %d contexts can be made", made)
+		}
+	}
+	c.run(map[string]any{"code": "1"})
+}
+
 func TestPaths(t *testing.T) {
 	for in, want := range map[string]string{
 		"x": "x", "/home/user/x": "x", "/home/user": "", "/home/user/": "", "~": "", "~/a/./b": "a/b", "/workspace/a//b": "a/b", ".": "", "": "",

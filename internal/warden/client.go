@@ -30,6 +30,10 @@ type Client struct {
 	closed bool
 }
 
+// asker is the name of this process: to a warden, and to the one after it, what was
+// made under another is somebody's who is gone.
+var asker = newHandle()
+
 // mostIdle is how many connections are kept for the next call.
 const mostIdle = 32
 
@@ -42,7 +46,7 @@ func Dial(ctx context.Context, path string) (*Client, error) {
 		return nil, err
 	}
 	var held heldAnswer
-	if _, err := c.on(ctx, c.hold, &exchange{call: call{Method: "hold", Protocol: protocol}, answer: &held}); err != nil {
+	if _, err := c.on(ctx, c.hold, &exchange{call: call{Method: "hold", Protocol: protocol, Context: asker}, answer: &held}); err != nil {
 		c.hold.close()
 		return nil, fmt.Errorf("cannot use the warden at %s: %w", path, err)
 	}

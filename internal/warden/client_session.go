@@ -219,11 +219,13 @@ func (r *remote) at(method, path string) call {
 
 // NewContext implements Session.
 func (r *remote) NewContext(ctx context.Context, o executor.ContextOptions) (REPL, error) {
-	var name string
+	// A name of ours, so that one of which no answer came can be ended.
 	c := r.call("context")
-	c.Env = o.Env
+	c.Context, c.Env = newHandle(), o.Env
+	name := c.Context
 	if err := r.client.ask(ctx, &exchange{call: c, answer: &name}); err != nil {
-		return nil, err
+		lost := remoteREPL{client: r.client, handle: r.handle, context: name} // it may be there
+		return nil, errors.Join(err, lost.Close())
 	}
 	return &remoteREPL{client: r.client, handle: r.handle, context: name}, nil
 }

@@ -23,6 +23,7 @@ const stateVersion = 1
 // state is what a warden hands over. Its reader takes these fields and no others.
 type state struct {
 	Version   int
+	Asker     string // the process that the contexts are of
 	Executors []executorState
 	Sessions  []sessionState
 }
@@ -68,6 +69,9 @@ func (s *Server) HandOver(l *net.UnixListener, patience time.Duration) (box *os.
 	var load handover.Load
 	defer load.Close()
 	out := leaving{server: s, load: &load, of: map[*shared]*executor.Leaving{}}
+	s.mu.Lock()
+	out.state.Asker = s.asker
+	s.mu.Unlock()
 	for _, h := range s.all() {
 		if err := out.session(ctx, h); err != nil {
 			s.log.Warn("a session ends with this warden", "owner", h.spec.Owner, "session", h.spec.ID, "error", errors.Join(err, h.Close()))
@@ -182,7 +186,7 @@ func (l *leaving) session(ctx context.Context, h *held) error {
 	h.mu.Lock()
 	for name, c := range h.contexts {
 		st.Contexts = append(st.Contexts, name)
-		contexts = append(contexts, c.(*executor.Context))
+		contexts = append(contexts, c.REPL.(*executor.Context))
 	}
 	h.mu.Unlock()
 	var err error

@@ -201,6 +201,17 @@ func TestTakenOverAsker(t *testing.T) {
 	x.refused("invalid", fmt.Sprintf(`{"method":"put","session":%q,"path":"Zg=="}`, s))
 	x.refused("invalid", fmt.Sprintf(`{"method":"execute","session":%q,"request":{"code":"1","given":["a","b"]}}`, s), int(dir.Fd()))
 
+	// A name that it gives is short and another's no second time; by it what was made
+	// can be ended without an answer.
+	x.refused("invalid", fmt.Sprintf(`{"method":"context","session":%q,"context":%q}`, s, strings.Repeat("x", 65)))
+	for range 2 {
+		if f := x.ask(fmt.Sprintf(`{"method":"context","session":%q,"context":"mine"}`, s)); f.kind != frameAnswer || string(f.bytes) != "\"mine\"\n" {
+			t.Errorf("%d %s", f.kind, f.bytes)
+		}
+		x.refused("invalid", fmt.Sprintf(`{"method":"context","session":%q,"context":"mine"}`, s))
+		x.ask(fmt.Sprintf(`{"method":"end","session":%q,"context":"mine"}`, s))
+	}
+
 	// A path of the workspace stays in it.
 	for _, path := range []string{"../../etc/passwd", "/etc/passwd", "proc/../../x", ""} {
 		text, err := json.Marshal(call{Method: "open", Session: s, Path: []byte(path)})

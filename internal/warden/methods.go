@@ -1,6 +1,7 @@
 package warden
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"sync"
@@ -84,8 +85,10 @@ func (s *Server) hold(p *pending) (any, *executor.File, error) {
 		if !s.holder {
 			s.holder, s.freed = true, make(chan struct{})
 			s.holders++
+			s.asker = cmp.Or(p.Context, newHandle())
 			s.mu.Unlock()
 			p.conn.held = sync.OnceFunc(s.letGo)
+			s.serving.Go(s.endContexts)
 			return heldAnswer{s.version, s.engine.Defaults()}, nil, nil
 		}
 		freed := s.freed
@@ -108,14 +111,8 @@ func (s *Server) letGo() {
 }
 
 func (s *Server) list(*pending) (any, *executor.File, error) {
-	s.mu.Lock()
-	var all []*held
-	for _, h := range s.sessions {
-		all = append(all, h)
-	}
-	s.mu.Unlock()
 	answer := []madeAnswer{}
-	for _, h := range all {
+	for _, h := range s.all() {
 		answer = append(answer, h.describe())
 	}
 	return answer, nil, nil
@@ -136,7 +133,7 @@ func (s *Server) make(p *pending) (any, *executor.File, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	h := &held{handle: newHandle(), local: session, contexts: map[string]REPL{}}
+	h := &held{handle: newHandle(), local: session, contexts: map[string]contextOf{}}
 	s.mu.Lock()
 	// One that the next asker has not found it would make a second time.
 	ended := s.ended || s.holders != p.holder
@@ -227,14 +224,7 @@ func (s *Server) endREPL(p *pending) (any, *executor.File, error) {
 		s.mu.Unlock()
 		return nothing{}, nil, err
 	}
-	h.mu.Lock()
-	c := h.contexts[p.Context]
-	delete(h.contexts, p.Context)
-	h.mu.Unlock()
-	if c == nil {
-		return nothing{}, nil, nil
-	}
-	return nothing{}, nil, c.Close()
+	return nothing{}, nil, h.endContext(p.Context)
 }
 
 func (s *Server) status(p *pending) (any, *executor.File, error) {
@@ -295,20 +285,4 @@ func (s *Server) put(p *pending) (any, *executor.File, error) {
 		return nil, nil, &executor.InvalidError{What: "call", Got: "put", Why: "it needs one file"}
 	}
 	return nothing{}, nil, h.PutGiven(p.ctx, p.given[0].fd, string(p.Path))
-}
-
-func (s *Server) context(p *pending) (any, *executor.File, error) {
-	h, err := s.find(p)
-	if err != nil {
-		return nil, nil, err
-	}
-	c, err := h.NewContext(p.ctx, executor.ContextOptions{Env: p.Env})
-	if err != nil {
-		return nil, nil, err
-	}
-	name := newHandle()
-	h.mu.Lock()
-	h.contexts[name] = c
-	h.mu.Unlock()
-	return name, nil, nil
 }

@@ -41,6 +41,7 @@ type Server struct {
 	sessions map[string]*held // by handle
 	holder   bool             // an asker holds the sessions
 	holders  int              // that there have been
+	asker    string           // the name of the process that does, or last did
 	freed    chan struct{}    // closed when it lets go
 	conns    map[*conn]bool
 	ended    bool
@@ -57,7 +58,7 @@ type held struct {
 	*local
 
 	mu       sync.Mutex
-	contexts map[string]REPL
+	contexts map[string]contextOf
 }
 
 // mostConns bounds what one asker can have this process keep open.
@@ -286,11 +287,19 @@ type pending struct {
 	given  []descriptor
 	ctx    context.Context
 	cancel context.CancelFunc
+	undo   func() error // of what nobody was told of; nil: nothing
 }
 
 // answer runs one call. The error is that of the connection.
-func (s *Server) answer(c *conn, text []byte, given []descriptor) error {
+func (s *Server) answer(c *conn, text []byte, given []descriptor) (err error) {
 	p := &pending{conn: c, given: given}
+	defer func() {
+		if err != nil && p.undo != nil {
+			if err := p.undo(); err != nil {
+				s.log.Error("what nobody was told of did not end cleanly", "method", p.Method, "error", err)
+			}
+		}
+	}()
 	s.mu.Lock()
 	p.holder = s.holders
 	s.mu.Unlock()
@@ -374,8 +383,8 @@ func (s *Server) repl(p *pending) (REPL, error) {
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	c := h.contexts[p.Context]
-	if c == nil {
+	c, known := h.contexts[p.Context]
+	if !known {
 		return nil, executor.ErrClosed
 	}
 	return c, nil

@@ -90,9 +90,9 @@ func (in *arriving) session(ctx context.Context, st sessionState) error {
 	if st.Result != nil {
 		engine.results.keep(own, *st.Result)
 	}
-	h := &held{handle: st.Handle, local: own, contexts: map[string]REPL{}}
+	h := &held{handle: st.Handle, local: own, contexts: map[string]contextOf{}}
 	for i, name := range st.Contexts {
-		h.contexts[name] = contexts[i]
+		h.contexts[name] = contextOf{contexts[i], in.state.Asker}
 	}
 	in.server.mu.Lock()
 	defer in.server.mu.Unlock()

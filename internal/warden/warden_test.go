@@ -150,6 +150,43 @@ func TestASessionOfNobody(t *testing.T) {
 	}
 }
 
+// A context of which nobody was told ends, and takes no place of others.
+func TestAContextOfNobody(t *testing.T) {
+	socket := start(t, warden.Options{})
+	c := dial(t, socket)
+	s := session(t, c, warden.Spec{Owner: "uid:7", ID: "work"})
+	untold := 0
+	for i := range 2 * executor.MaxContexts {
+		ctx, cancel := context.WithCancelCause(t.Context())
+		made := make(chan warden.REPL, 1)
+		go func() {
+			x, _ := s.NewContext(ctx, executor.ContextOptions{})
+			made <- x
+		}()
+		time.Sleep(time.Duration(i) * 300 * time.Microsecond) // so far it gets
+		cancel(warden.ErrDetach)                              // nobody waits for the answer
+		x := <-made
+		if x == nil {
+			untold++
+		} else if err := x.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+	if untold < executor.MaxContexts/2 {
+		t.Errorf("only %d were made for nobody", untold)
+	}
+	deadline := time.Now().Add(20 * time.Second) // those of before may be about to end
+	for made := 0; made < executor.MaxContexts; {
+		x, err := s.NewContext(t.Context(), executor.ContextOptions{})
+		if err == nil {
+			made++
+			run(t, x, "print(6*7)", "42\n")
+		} else if time.Now().After(deadline) {
+			t.Fatalf("context %d: %v", made+1, err)
+		}
+	}
+}
+
 // The sessions are had by one process at a time.
 func TestOneAsker(t *testing.T) {
 	socket := start(t, warden.Options{})

@@ -57,7 +57,7 @@ const (
 type call struct {
 	Method  string `json:"method"`
 	Session string `json:"session,omitempty"` // its handle
-	Context string `json:"context,omitempty"` // of the session; "": its own REPL
+	Context string `json:"context,omitempty"` // of the session; "": its own REPL; of hold: the name of the process that asks
 
 	Protocol int               `json:"protocol,omitempty"` // hold
 	Spec     *Spec             `json:"spec,omitempty"`     // make
