@@ -4,9 +4,9 @@ import (
 	"errors"
 	"os"
 	"sync"
-	"syscall"
 	"time"
 
+	"github.com/cellblock/cellblock/internal/sys"
 	"github.com/cellblock/cellblock/internal/weaken"
 )
 
@@ -75,10 +75,7 @@ func (s *stream) drain(buf []byte) {
 	// Control does not ask the poller, whose deadline is over.
 	_ = raw.Control(func(fd uintptr) {
 		for left := pipeSize; left > 0; {
-			n, err := syscall.Read(int(fd), buf)
-			if errors.Is(err, syscall.EINTR) {
-				continue
-			}
+			n, err := sys.ReadNow(int(fd), buf)
 			if n <= 0 || err != nil {
 				return
 			}

@@ -175,7 +175,7 @@ func TestStuckREPL(t *testing.T) {
 	c, cell := socketpair(t)
 	defer cell.Close()
 	defer c.Close()
-	large := Request{Code: strings.Repeat("#", 8<<20)}
+	large := Request{Code: strings.Repeat("#", 1<<20)}
 	ctx, cancel := context.WithTimeout(context.Background(), 500*time.Millisecond)
 	defer cancel()
 	if _, err := c.Exec(ctx, large); !errors.Is(err, context.DeadlineExceeded) {

@@ -5,4 +5,5 @@ import "syscall"
 const (
 	sysNewfstatat    = syscall.SYS_NEWFSTATAT
 	sysCopyFileRange = 326
+	sysPwritev2      = 328
 )

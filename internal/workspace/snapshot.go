@@ -85,11 +85,14 @@ func (d *Dir) Snapshot(l Limits) (Snapshot, error) {
 
 	buf := direntBuffers.Get().(*[]byte)
 	defer direntBuffers.Put(buf)
-	s := scan{limits: l.withDefaults(), buf: *buf}
+	s := scan{limits: l.withDefaults(), buf: *buf, getdents: sys.Getdents}
+	if d.inMemory {
+		s.getdents = sys.GetdentsNow
+	}
 	s.Files = make([]Entry, 0, d.files)
 	s.deadline = time.Now().Add(s.limits.Time)
 
-	if _, err := sys.Lseek(d.fd, 0, 0); err != nil {
+	if err := sys.Rewind(d.fd); err != nil {
 		return Snapshot{}, fmt.Errorf("cannot list the workspace: %w", err)
 	}
 	if err := s.list(d.fd, branch{}); err != nil {
@@ -120,6 +123,7 @@ type scan struct {
 	limits    Limits
 	deadline  time.Time
 	buf       []byte
+	getdents  func(fd int, buf []byte) (int, error)
 	todo      []branch
 	seen      int // names of any kind
 	pathBytes int
@@ -155,7 +159,7 @@ func (s *scan) descend(d *Dir, b branch) {
 func (s *scan) list(fd int, b branch) error {
 	var st syscall.Stat_t
 	for !s.full {
-		n, err := sys.Getdents(fd, s.buf)
+		n, err := s.getdents(fd, s.buf)
 		if err != nil {
 			if why, gone, _ := whyOpen(err); gone {
 				return nil // removed while it was open
