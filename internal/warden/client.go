@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"github.com/cellblock/cellblock/executor"
-	"github.com/cellblock/cellblock/internal/workspace"
 	"github.com/cellblock/cellblock/rootfs"
 )
 
@@ -83,7 +82,6 @@ type exchange struct {
 	files          []*os.File // to go with it
 	answer         any        // decoded into; nil: not wanted
 	stdout, stderr func([]byte)
-	file           *os.File // that came with the answer
 }
 
 // ask makes a call on a connection of its own.
@@ -191,10 +189,6 @@ func (c *Client) follow(k *conn, x *exchange) (again bool, err error) {
 		case framePart:
 			parts = append(parts, f.bytes...)
 		case frameAnswer:
-			if len(f.files) > 0 {
-				x.file = os.NewFile(uintptr(f.files[0].fd), "given")
-				frame{files: f.files[1:]}.close()
-			}
 			if x.answer == nil {
 				return true, nil
 			}
@@ -283,10 +277,4 @@ func (c *Client) Close() error {
 	err := c.hold.socket.Close()
 	<-c.ended
 	return err
-}
-
-// given is a file that came with an answer, as the warden had opened it.
-func given(f *os.File, path string) (*executor.File, error) {
-	defer f.Close()
-	return workspace.GivenFile(f, path)
 }

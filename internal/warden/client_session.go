@@ -3,8 +3,6 @@ package warden
 import (
 	"context"
 	"errors"
-	"fmt"
-	"io/fs"
 	"maps"
 	"math"
 	"os"
@@ -148,15 +146,7 @@ func (r *remote) Entries() (entries []executor.Entry, whole bool, err error) {
 
 // OpenFile implements Session.
 func (r *remote) OpenFile(path string) (*executor.File, error) {
-	var cells int
-	x := &exchange{call: r.at("open", path), answer: &cells}
-	if err := r.client.ask(context.Background(), x); err != nil {
-		return nil, err
-	}
-	if x.file == nil {
-		return nil, fmt.Errorf("the warden opened %q and sent no file: %w", path, fs.ErrInvalid)
-	}
-	f, err := given(x.file, path)
+	f, cells, err := r.client.openFile(r.at("open", path))
 	if err != nil {
 		return nil, err
 	}

@@ -11,6 +11,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"github.com/cellblock/cellblock/executor"
 )
 
 // frame is one message: its kind, its bytes, and descriptors.
@@ -41,6 +43,8 @@ type conn struct {
 	buf   []byte // received, and not yet taken
 	files []descriptor
 
+	file *executor.File // that is open on it: see content.go; nil: none
+
 	rights      []byte       // how the kernel tells of them
 	descriptors *descriptors // nil: no bound, and what comes is trusted
 	room        *room        // nil: no bound
@@ -58,6 +62,7 @@ func (c *conn) close() error {
 func (c *conn) drop() {
 	frame{files: c.files}.close()
 	c.files = nil
+	c.closeFile()
 	if c.held != nil {
 		c.held()
 	}
@@ -97,16 +102,16 @@ func (c *conn) send(kind byte, b []byte, fds ...int) error {
 }
 
 // sendJSON sends v as one frame.
-func (c *conn) sendJSON(kind byte, v any, fds ...int) error {
+func (c *conn) sendJSON(kind byte, v any) error {
 	text, err := textOf(v)
 	if err != nil {
 		return err
 	}
-	return c.send(kind, text, fds...)
+	return c.send(kind, text)
 }
 
 // sendAnswer sends v in as many frames as it takes.
-func (c *conn) sendAnswer(v any, fds ...int) error {
+func (c *conn) sendAnswer(v any) error {
 	text, err := textOf(v)
 	if err != nil {
 		return err
@@ -119,7 +124,7 @@ func (c *conn) sendAnswer(v any, fds ...int) error {
 			return err
 		}
 	}
-	return c.send(frameAnswer, text, fds...)
+	return c.send(frameAnswer, text)
 }
 
 // textOf is v in JSON. No page will hold it: < stays as short as it is.

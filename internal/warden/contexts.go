@@ -19,27 +19,27 @@ const mostHandle = 64
 
 // context makes one under the name that its asker chose, or another. Where no answer
 // can be sent it ends.
-func (s *Server) context(p *pending) (any, *executor.File, error) {
+func (s *Server) context(p *pending) (any, error) {
 	h, err := s.find(p)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	name := p.Context
 	if name == "" { // the service is an older one
 		name = newHandle()
 	}
 	if len(name) > mostHandle {
-		return nil, nil, &executor.InvalidError{What: "context", Got: shorten(name), Why: "the name is too long"}
+		return nil, &executor.InvalidError{What: "context", Got: shorten(name), Why: "the name is too long"}
 	}
 	c, err := h.NewContext(p.ctx, executor.ContextOptions{Env: p.Env})
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	if err := s.enterContext(p, h, name, c); err != nil {
-		return nil, nil, errors.Join(err, c.Close())
+		return nil, errors.Join(err, c.Close())
 	}
 	p.undo = func() error { return h.endContext(name) }
-	return name, nil, nil
+	return name, nil
 }
 
 // enterContext notes a context, unless its holder is gone by now.

@@ -17,7 +17,7 @@ import (
 	"github.com/cellblock/cellblock/internal/testkit"
 )
 
-// opened counts this process's descriptors for a file.
+// opened counts this process's descriptors for a file, also one that was removed.
 func opened(t *testing.T, path string) (n int) {
 	t.Helper()
 	list, err := filepath.Glob("/proc/self/fd/*")
@@ -25,7 +25,7 @@ func opened(t *testing.T, path string) (n int) {
 		t.Fatal(err)
 	}
 	for _, name := range list {
-		if to, err := os.Readlink(name); err == nil && to == path {
+		if to, err := os.Readlink(name); err == nil && strings.HasSuffix(strings.TrimSuffix(to, " (deleted)"), path) {
 			n++
 		}
 	}
@@ -100,6 +100,32 @@ func TestDescriptorsAreBounded(t *testing.T) {
 	})
 	if f := x.ask(fmt.Sprintf(`{"method":"execute","session":%q,"request":{"code":"print(6*7)"}}`, s)); !strings.Contains(string(f.bytes), `"output":"42\n"`) {
 		t.Errorf("afterwards: %s", f.bytes)
+	}
+}
+
+// Nobody keeps a file of a workspace, nor its memory, beyond the session's end.
+func TestFilesEndWithTheirSession(t *testing.T) {
+	socket := serveHostile(t)
+	x := takeOver(t, socket)
+	s := x.session()
+	code := `open('kept-by-an-asker', 'wb').write(bytes(1 << 20))`
+	if f := x.ask(fmt.Sprintf(`{"method":"execute","session":%q,"request":{"code":%q}}`, s, code)); f.kind != frameAnswer {
+		t.Fatalf("%s", f.bytes)
+	}
+	for range 3 {
+		y := takeOver(t, socket)
+		if f := y.ask(fmt.Sprintf(`{"method":"open","session":%q,"path":"a2VwdC1ieS1hbi1hc2tlcg=="}`, s)); f.kind != frameAnswer || len(f.files) > 0 {
+			t.Errorf("%d files came with %d %s", len(f.files), f.kind, f.bytes)
+		}
+		defer y.refused("closed", `{"method":"read","offset":0,"size":9}`)
+	}
+	if n := opened(t, "/kept-by-an-asker"); n != 3 {
+		t.Errorf("%d are open in the warden", n)
+	}
+	x.ask(fmt.Sprintf(`{"method":"execute","session":%q,"request":{"code":"import os; os.remove('kept-by-an-asker')"}}`, s))
+	x.ask(fmt.Sprintf(`{"method":"end","session":%q}`, s))
+	if n := opened(t, "/kept-by-an-asker"); n > 0 {
+		t.Errorf("%d are open when the session has ended", n)
 	}
 }
 

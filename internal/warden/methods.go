@@ -12,7 +12,7 @@ import (
 
 // method is what can be asked for.
 type method struct {
-	do    func(*Server, *pending) (answer any, file *executor.File, err error)
+	do    func(*Server, *pending) (answer any, err error)
 	lasts bool // it goes on when its asker is gone
 	files bool // descriptors come with it
 	waits bool // it does nothing but wait, and need not be waited for
@@ -39,6 +39,7 @@ func init() { // a method may look itself up
 		"files":     {do: (*Server).files},
 		"entries":   {do: (*Server).entries},
 		"open":      {do: (*Server).open},
+		"read":      {do: (*Server).read},
 		"put":       {do: (*Server).put, files: true},
 		"remove":    onSession(func(p *pending, h *held) error { return h.RemoveFile(p.ctx, string(p.Path)) }),
 		"mkdir":     onSession(func(p *pending, h *held) error { return h.MakeDir(p.ctx, string(p.Path)) }),
@@ -50,22 +51,22 @@ func init() { // a method may look itself up
 type nothing struct{}
 
 func onSession(do func(*pending, *held) error) method {
-	return method{do: func(s *Server, p *pending) (any, *executor.File, error) {
+	return method{do: func(s *Server, p *pending) (any, error) {
 		h, err := s.find(p)
 		if err != nil {
-			return nil, nil, err
+			return nil, err
 		}
-		return nothing{}, nil, do(p, h)
+		return nothing{}, do(p, h)
 	}}
 }
 
 func onREPL(do func(*pending, REPL) error) method {
-	return method{do: func(s *Server, p *pending) (any, *executor.File, error) {
+	return method{do: func(s *Server, p *pending) (any, error) {
 		r, err := s.repl(p)
 		if err != nil {
-			return nil, nil, err
+			return nil, err
 		}
-		return nothing{}, nil, do(p, r)
+		return nothing{}, do(p, r)
 	}}
 }
 
@@ -74,9 +75,9 @@ const holdWait = 10 * time.Second
 
 // hold makes the asker the only one that has the sessions, as long as this
 // connection lasts: its answer is sent at once, and the call ends with the asker.
-func (s *Server) hold(p *pending) (any, *executor.File, error) {
+func (s *Server) hold(p *pending) (any, error) {
 	if p.Protocol != protocol {
-		return nil, nil, &executor.InvalidError{What: "protocol", Got: fmt.Sprint(p.Protocol), Why: fmt.Sprintf("this warden, of version %s, speaks %d: restart it, which ends its sessions", s.version, protocol)}
+		return nil, &executor.InvalidError{What: "protocol", Got: fmt.Sprint(p.Protocol), Why: fmt.Sprintf("this warden, of version %s, speaks %d: restart it, which ends its sessions", s.version, protocol)}
 	}
 	wait := time.NewTimer(holdWait)
 	defer wait.Stop()
@@ -89,16 +90,16 @@ func (s *Server) hold(p *pending) (any, *executor.File, error) {
 			s.mu.Unlock()
 			p.conn.held = sync.OnceFunc(s.letGo)
 			s.serving.Go(s.endContexts)
-			return heldAnswer{s.version, s.engine.Defaults()}, nil, nil
+			return heldAnswer{s.version, s.engine.Defaults()}, nil
 		}
 		freed := s.freed
 		s.mu.Unlock()
 		select {
 		case <-freed:
 		case <-wait.C:
-			return nil, nil, errors.New("another process has the warden's sessions, and goes on")
+			return nil, errors.New("another process has the warden's sessions, and goes on")
 		case <-p.ctx.Done():
-			return nil, nil, p.ctx.Err()
+			return nil, p.ctx.Err()
 		}
 	}
 }
@@ -110,12 +111,12 @@ func (s *Server) letGo() {
 	close(s.freed)
 }
 
-func (s *Server) list(*pending) (any, *executor.File, error) {
+func (s *Server) list(*pending) (any, error) {
 	answer := []madeAnswer{}
 	for _, h := range s.all() {
 		answer = append(answer, h.describe())
 	}
-	return answer, nil, nil
+	return answer, nil
 }
 
 func (h *held) describe() madeAnswer {
@@ -125,13 +126,13 @@ func (h *held) describe() madeAnswer {
 	return madeAnswer{h.handle, spec, h.Limits(), h.Preload(), status}
 }
 
-func (s *Server) make(p *pending) (any, *executor.File, error) {
+func (s *Server) make(p *pending) (any, error) {
 	if p.Spec == nil {
-		return nil, nil, &executor.InvalidError{What: "call", Got: "make", Why: "it has no spec"}
+		return nil, &executor.InvalidError{What: "call", Got: "make", Why: "it has no spec"}
 	}
 	session, err := s.engine.newSession(p.ctx, *p.Spec)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	h := &held{handle: newHandle(), local: session, contexts: map[string]contextOf{}}
 	s.mu.Lock()
@@ -142,33 +143,33 @@ func (s *Server) make(p *pending) (any, *executor.File, error) {
 	}
 	s.mu.Unlock()
 	if ended {
-		return nil, nil, errors.Join(executor.ErrClosed, h.Close())
+		return nil, errors.Join(executor.ErrClosed, h.Close())
 	}
-	return h.describe(), nil, nil
+	return h.describe(), nil
 }
 
-func (s *Server) validate(p *pending) (any, *executor.File, error) {
+func (s *Server) validate(p *pending) (any, error) {
 	valid, issues, err := s.engine.Validate(p.ctx, p.Code)
-	return validAnswer{valid, issues}, nil, err
+	return validAnswer{valid, issues}, err
 }
 
-func (s *Server) root(p *pending) (any, *executor.File, error) {
+func (s *Server) root(p *pending) (any, error) {
 	root, err := s.engine.Root(p.ctx)
-	return root, nil, err
+	return root, err
 }
 
-func (s *Server) renew(p *pending) (any, *executor.File, error) {
-	return nothing{}, nil, s.engine.Renew(p.ctx)
+func (s *Server) renew(p *pending) (any, error) {
+	return nothing{}, s.engine.Renew(p.ctx)
 }
 
-func (s *Server) execute(p *pending) (any, *executor.File, error) {
+func (s *Server) execute(p *pending) (any, error) {
 	repl, err := s.repl(p)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	q := p.Request
 	if q == nil || len(q.Given) != len(p.given) {
-		return nil, nil, &executor.InvalidError{What: "call", Got: "execute", Why: "it has no request, or not as many files as names for them"}
+		return nil, &executor.InvalidError{What: "call", Got: "execute", Why: "it has no request, or not as many files as names for them"}
 	}
 	r := q.request()
 	for i, f := range p.given {
@@ -197,92 +198,83 @@ func (s *Server) execute(p *pending) (any, *executor.File, error) {
 			s.log.Error("an execution failed", "error", err)
 		}
 	}
-	return answer, nil, nil
+	return answer, nil
 }
 
 // mostPiece is how much output one frame has.
 const mostPiece = 64 << 10
 
-func (s *Server) alive(p *pending) (any, *executor.File, error) {
+func (s *Server) alive(p *pending) (any, error) {
 	r, err := s.repl(p)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	return r.Alive(), nil, nil
+	return r.Alive(), nil
 }
 
 // endREPL ends a context, or the session with all that it has.
-func (s *Server) endREPL(p *pending) (any, *executor.File, error) {
+func (s *Server) endREPL(p *pending) (any, error) {
 	h, err := s.find(p)
 	if err != nil {
-		return nothing{}, nil, nil // it has ended
+		return nothing{}, nil // it has ended
 	}
 	if p.Context == "" {
 		err = h.Close()
 		s.mu.Lock()
 		delete(s.sessions, h.handle)
 		s.mu.Unlock()
-		return nothing{}, nil, err
+		return nothing{}, err
 	}
-	return nothing{}, nil, h.endContext(p.Context)
+	return nothing{}, h.endContext(p.Context)
 }
 
-func (s *Server) status(p *pending) (any, *executor.File, error) {
+func (s *Server) status(p *pending) (any, error) {
 	h, err := s.find(p)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	status, err := h.Status()
-	return status, nil, err
+	return status, err
 }
 
-func (s *Server) result(p *pending) (any, *executor.File, error) {
+func (s *Server) result(p *pending) (any, error) {
 	h, err := s.find(p)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	result, err := h.Result(p.ctx)
-	return executedAnswer{Result: result, Lost: h.Lost()}, nil, err
+	return executedAnswer{Result: result, Lost: h.Lost()}, err
 }
 
-func (s *Server) files(p *pending) (any, *executor.File, error) {
+func (s *Server) files(p *pending) (any, error) {
 	h, err := s.find(p)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	files, whole, err := h.Files()
-	return filesAnswer{files, whole}, nil, err
+	return filesAnswer{files, whole}, err
 }
 
-func (s *Server) entries(p *pending) (any, *executor.File, error) {
+func (s *Server) entries(p *pending) (any, error) {
 	h, err := s.find(p)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	entries, whole, err := h.Entries()
 	answer := entriesAnswer{Whole: whole}
 	for _, e := range entries {
 		answer.Entries = append(answer.Entries, rawEntry{[]byte(e.Path), e})
 	}
-	return answer, nil, err
+	return answer, err
 }
 
-func (s *Server) open(p *pending) (any, *executor.File, error) {
+func (s *Server) put(p *pending) (any, error) {
 	h, err := s.find(p)
 	if err != nil {
-		return nil, nil, err
-	}
-	f, err := h.OpenFile(string(p.Path))
-	return h.Cells(), f, err
-}
-
-func (s *Server) put(p *pending) (any, *executor.File, error) {
-	h, err := s.find(p)
-	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	if len(p.given) != 1 {
-		return nil, nil, &executor.InvalidError{What: "call", Got: "put", Why: "it needs one file"}
+		return nil, &executor.InvalidError{What: "call", Got: "put", Why: "it needs one file"}
 	}
-	return nothing{}, nil, h.PutGiven(p.ctx, p.given[0].fd, string(p.Path))
+	return nothing{}, h.PutGiven(p.ctx, p.given[0].fd, string(p.Path))
 }

@@ -305,7 +305,7 @@ func (s *Server) answer(c *conn, text []byte, given []descriptor) (err error) {
 	s.mu.Unlock()
 	p.ctx, p.cancel = context.WithCancel(s.life)
 	defer p.cancel()
-	v, file, err := any(nil), (*executor.File)(nil), strictly(text, &p.call)
+	v, err := any(nil), strictly(text, &p.call)
 	if err == nil && len(given) > 0 && !methods[p.Method].files {
 		err = &executor.InvalidError{What: "call", Got: shorten(p.Method), Why: "no files come with it"}
 	}
@@ -314,13 +314,10 @@ func (s *Server) answer(c *conn, text []byte, given []descriptor) (err error) {
 	}
 	if err == nil {
 		stop := p.listen()
-		v, file, err = s.run(p)
+		v, err = s.run(p)
 		err = s.told(err)
 		defer s.exit(p) // when the answer is sent
 		if lost := stop(); lost != nil {
-			if file != nil {
-				file.Close()
-			}
 			return lost
 		}
 	}
@@ -331,21 +328,12 @@ func (s *Server) answer(c *conn, text []byte, given []descriptor) (err error) {
 		}
 		return c.sendJSON(frameFailure, f)
 	}
-	if file != nil {
-		own, err := file.Copy() // the session may end, and the file with it
-		file.Close()
-		if err != nil {
-			return c.sendJSON(frameFailure, failureOf(executor.ErrClosed))
-		}
-		defer own.Close()
-		return c.sendAnswer(v, int(own.Fd()))
-	}
 	return c.sendAnswer(v)
 }
 
 // run is the call's own part. A panic is a fault of ours: the call fails, the
 // warden goes on.
-func (s *Server) run(p *pending) (v any, file *executor.File, err error) {
+func (s *Server) run(p *pending) (v any, err error) {
 	defer func() {
 		if r := recover(); r != nil {
 			s.log.Error("BUG: a call panicked", "method", p.Method, "panic", fmt.Sprint(r), "stack", string(debug.Stack()))
@@ -355,11 +343,11 @@ func (s *Server) run(p *pending) (v any, file *executor.File, err error) {
 	select {
 	case <-s.ready:
 	case <-p.ctx.Done():
-		return nil, nil, p.ctx.Err()
+		return nil, p.ctx.Err()
 	}
 	m, known := methods[p.Method]
 	if !known {
-		return nil, nil, &executor.InvalidError{What: "call", Got: shorten(p.Method), Why: "there is no such method"}
+		return nil, &executor.InvalidError{What: "call", Got: shorten(p.Method), Why: "there is no such method"}
 	}
 	return m.do(s, p)
 }

@@ -251,6 +251,35 @@ func TestSession(t *testing.T) {
 	if text, err := io.ReadAll(f); err != nil || string(text) != "one" {
 		t.Errorf("%q, %v", text, err)
 	}
+	// It goes on where the name has gone, and ends with the session.
+	run(t, s, "import shutil; shutil.move('in', '/tmp/in'); open('g', 'wb').write(b'0123456789' * 100_000)", "")
+	g, err := s.OpenFile("g")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer g.Close()
+	run(t, s, "os.remove('g'); shutil.move('/tmp/in', 'in')", "")
+	part := make([]byte, 500_000)
+	if _, err := g.Seek(499_995, io.SeekStart); err != nil {
+		t.Fatal(err)
+	}
+	if n, err := io.ReadFull(g, part); err != nil || string(part[:10]) != "5678901234" || string(part[n-5:]) != "01234" {
+		t.Errorf("%d bytes, %v: %.20q", n, err, part)
+	}
+	if n, err := io.Copy(io.Discard, g); n != 5 || err != nil {
+		t.Errorf("then %d bytes, %v", n, err)
+	}
+	defer func() {
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+		if _, err := g.Seek(0, io.SeekStart); err != nil {
+			t.Error(err)
+		}
+		if _, err := g.Read(part); !errors.Is(err, fs.ErrClosed) {
+			t.Errorf("read when its session has ended: %v", err)
+		}
+	}()
 	if _, err := s.OpenFile("none"); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("a file that is not there: %v", err)
 	}

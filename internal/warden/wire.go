@@ -19,11 +19,11 @@ import (
 //	  |--------------------------------------->|
 //	  | cancel                                 |   if the asker no longer wants it
 //	  |--------------------------------------->|
-//	  |           stdout, stderr: bytes        |   any number, of an execution
+//	  |           stdout, stderr: bytes        |   any number, of an execution; or of a file
 //	  |<---------------------------------------|
 //	  |          parts of the answer's JSON    |   any number, of a large one
 //	  |<---------------------------------------|
-//	  |     answer (JSON, perhaps a descriptor)|   or failure (JSON): the end of the call
+//	  |                          answer (JSON) |   or failure (JSON): the end of the call
 //	  |<---------------------------------------|
 //
 // A connection that ends in the middle of a call does not end the call: who asked
@@ -41,7 +41,7 @@ const (
 
 // protocol is the number of this list of frames and calls. A service and a warden
 // of different packages talk to each other as long as it is the same.
-const protocol = 1
+const protocol = 2
 
 // What one frame may have: its bytes, of which a call has the code; and its
 // descriptors, of which the kernel takes 253. An answer that is larger than a part
@@ -65,6 +65,8 @@ type call struct {
 	Path     []byte            `json:"path,omitempty"`     // in the workspace; it may be no UTF-8
 	Code     string            `json:"code,omitempty"`     // validate
 	Env      map[string]string `json:"env,omitempty"`      // context
+	Offset   int64             `json:"offset,omitempty"`   // read
+	Size     int64             `json:"size,omitempty"`     // read
 }
 
 // request is what an asker may want of an executor.Request: nothing that names a
@@ -129,6 +131,12 @@ type (
 		Result  executor.Result `json:"result"`
 		Failure *failure        `json:"failure,omitempty"` // a result can come with one
 		Lost    bool            `json:"lost"`
+	}
+	openAnswer struct {
+		Cells int    `json:"cells"` // that the session has had
+		Size  int64  `json:"size"`
+		Mode  uint32 `json:"mode"`
+		Mtime int64  `json:"mtime"` // ns since 1970
 	}
 	filesAnswer struct {
 		Files []executor.FileInfo `json:"files"`

@@ -5,12 +5,10 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"sync"
 	"syscall"
 
-	"github.com/cellblock/cellblock/internal/foreign"
 	"github.com/cellblock/cellblock/internal/sys"
 )
 
@@ -192,10 +190,9 @@ func regular(fd int, path string) (Entry, error) {
 type File struct {
 	Entry // as it was when opened
 
-	off   int64
-	lent  *Lent         // nil: to nobody
-	given *foreign.File // in place of fd; nil: the file is of a file system that answers
-	last  []byte        // of given: what was read into before
+	off  int64
+	lent *Lent  // nil: to nobody
+	from Source // in place of fd; nil: what is read is fd
 
 	mu sync.Mutex // held while fd is in use
 	fd int        // -1: closed
@@ -210,20 +207,24 @@ func (f *File) Read(p []byte) (int, error) {
 	if len(p) == 0 {
 		return 0, io.EOF
 	}
-	if f.given != nil {
-		return f.readGiven(p)
+	n, err := f.readAt(p, f.off)
+	f.off += int64(n)
+	if err == nil && n == 0 {
+		err = io.EOF
+	}
+	return n, err
+}
+
+func (f *File) readAt(p []byte, off int64) (int, error) {
+	if f.from != nil {
+		return f.from.ReadAt(p, off)
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.fd < 0 {
 		return 0, fmt.Errorf("cannot read %s: %w", Quote(f.Path), fs.ErrClosed)
 	}
-	n, err := sys.Pread(f.fd, p, f.off)
-	f.off += int64(n)
-	if err == nil && n == 0 {
-		err = io.EOF
-	}
-	return n, err
+	return sys.Pread(f.fd, p, off)
 }
 
 // Seek implements io.Seeker.
@@ -243,8 +244,8 @@ func (f *File) Seek(offset int64, whence int) (int64, error) {
 
 // Changed says whether the file is no longer what it was when it was opened.
 func (f *File) Changed() bool {
-	if f.given != nil {
-		_, now, err := inspect(f.given, f.Path)
+	if f.from != nil {
+		now, err := f.from.Now()
 		return err != nil || now != f.Entry
 	}
 	f.mu.Lock()
@@ -255,10 +256,6 @@ func (f *File) Changed() bool {
 
 // Close gives the descriptor back; once more, it does nothing.
 func (f *File) Close() error {
-	if f.given != nil {
-		f.given.Close()
-		return nil
-	}
 	f.mu.Lock()
 	fd := f.fd
 	f.fd = -1
@@ -269,19 +266,8 @@ func (f *File) Close() error {
 	if f.lent != nil {
 		f.lent.forget(f)
 	}
+	if f.from != nil {
+		return f.from.Close()
+	}
 	return sys.CloseFD(fd)
-}
-
-// Copy is for passing the file to another process, which reads it with GivenFile.
-func (f *File) Copy() (*os.File, error) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if f.fd < 0 {
-		return nil, fmt.Errorf("cannot pass %s on: %w", Quote(f.Path), fs.ErrClosed)
-	}
-	own, err := sys.DupFD(f.fd)
-	if err != nil {
-		return nil, err
-	}
-	return os.NewFile(uintptr(own), f.Path), nil
 }

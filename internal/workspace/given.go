@@ -2,8 +2,6 @@ package workspace
 
 import (
 	"fmt"
-	"io"
-	"os"
 	"slices"
 	"syscall"
 
@@ -12,25 +10,18 @@ import (
 	"github.com/cellblock/cellblock/internal/weaken"
 )
 
-// GivenFile reads a file that a process which is trusted has opened; path is for
-// messages. It takes a copy of the descriptor.
-func GivenFile(f *os.File, path string) (*File, error) {
-	raw, err := f.SyscallConn()
-	if err != nil {
-		return nil, err
-	}
-	var own *File
-	shut := raw.Control(func(fd uintptr) {
-		var dup int
-		if dup, err = sys.DupFD(int(fd)); err == nil {
-			own, err = newFile(dup, path)
-		}
-	})
-	if shut != nil {
-		return nil, shut
-	}
-	return own, err
+// Source is where the content of a File comes from that has no descriptor of its own.
+type Source interface {
+	// ReadAt may read less than it was asked for; nothing without an error is the end.
+	ReadAt(p []byte, off int64) (int, error)
+	// Now describes the file as it is now.
+	Now() (Entry, error)
+	// Close may come in the middle of ReadAt, which then fails with fs.ErrClosed.
+	Close() error
 }
+
+// NewFile is a File whose content comes from elsewhere.
+func NewFile(e Entry, from Source) *File { return &File{Entry: e, from: from} }
 
 // GivenUpload is the upload of a file that somebody else has opened, who may be after
 // no good; fd must stay open until it is done. What is not to be had of the file in
@@ -73,7 +64,7 @@ func openGiven(fd int, path string) (*File, error) {
 		own.Close()
 		return nil, err
 	}
-	return &File{given: own, Entry: e}, nil
+	return NewFile(e, &given{file: own, path: path}), nil
 }
 
 // ofTheKernel are the file systems (linux/magic.h) whose regular files are answers of
@@ -113,25 +104,36 @@ func inspect(f *foreign.File, path string) (fsType int64, e Entry, err error) {
 	return int64(fs.Type), entry, failed
 }
 
-// readGiven is Read of a given file, into a buffer of its own: a call that is given
-// up may still write there.
-func (f *File) readGiven(p []byte) (int, error) {
+// given is the Source that a foreign file is.
+type given struct {
+	file *foreign.File
+	path string
+	into []byte // what was read into before
+}
+
+// ReadAt reads into a buffer of its own: a call that is given up may still write there.
+func (g *given) ReadAt(p []byte, off int64) (int, error) {
 	const most = 256 << 10
 	size := min(len(p), most)
-	if len(f.last) < size {
-		f.last = make([]byte, size)
+	if len(g.into) < size {
+		g.into = make([]byte, size)
 	}
 	var n int
 	var failed error
-	into, off := f.last[:size], f.off
-	if err := f.given.Do(func(fd int) { n, failed = sys.Pread(fd, into, off) }); err != nil {
-		f.last = nil
-		return 0, fmt.Errorf("cannot read %s: %w", Quote(f.Path), err)
+	into := g.into[:size]
+	if err := g.file.Do(func(fd int) { n, failed = sys.Pread(fd, into, off) }); err != nil {
+		g.into = nil
+		return 0, fmt.Errorf("cannot read %s: %w", Quote(g.path), err)
 	}
-	copy(p, into[:n])
-	f.off += int64(n)
-	if failed == nil && n == 0 {
-		failed = io.EOF
-	}
-	return n, failed
+	return copy(p, into[:n]), failed
+}
+
+func (g *given) Now() (Entry, error) {
+	_, e, err := inspect(g.file, g.path)
+	return e, err
+}
+
+func (g *given) Close() error {
+	g.file.Close()
+	return nil
 }
