@@ -17,28 +17,15 @@ import (
 	"github.com/cellblock/cellblock/internal/testkit"
 )
 
-// most are the tests that every Python runs. Those that start a service or a
-// program of their own again and again are for the system's own, the oldest and
-// the newest.
-var most = []string{
-	"tests.test_validator", "tests.test_folder", "tests.test_old_parts",
-	"tests.test_client", "tests.test_aio", "tests.test_executor", "tests.test_tcp",
-}
-
 func TestEveryPython(t *testing.T) {
 	testkit.Require(t, testkit.Root, testkit.MemoryController, testkit.UserNamespaces, testkit.Python("3.9"))
 	bin := program(t)
-	all := pythons(t)
-	for i, python := range all {
+	for i, python := range pythons(t) {
 		if i > 0 && testing.Short() {
 			break
 		}
 		t.Run(strings.ReplaceAll(strings.Trim(python, "/"), "/", "_"), func(t *testing.T) {
-			tests := append([]string{"-b"}, most...)
-			if i <= 1 || i == len(all)-1 {
-				tests = []string{"discover", "-b", "-t", ".", "tests"}
-			}
-			run(t, bin, python, append([]string{"-W", "error::ResourceWarning", "-m", "unittest"}, tests...)...)
+			run(t, bin, python, "-W", "error::ResourceWarning", "-m", "unittest", "discover", "-b", "-t", ".", "tests")
 		})
 	}
 }
