@@ -33,7 +33,7 @@ func (d delegation) allows(l Limits) error {
 	for _, c := range []struct {
 		name   string
 		needed bool
-	}{{memory, slices.Contains(d.from.controllers, memory)}, {pids, l.PIDs > 0}, {cpu, l.CPUs > 0}} {
+	}{{memory, slices.Contains(d.from.controllers, memory)}, {pids, l.PIDs > 0}, {cpu, l.needsCPU()}} {
 		if c.needed && slices.Contains(d.from.controllers, c.name) && !slices.Contains(d.on, c.name) {
 			return &MissingError{c.name, fmt.Sprintf("it is not handed down to the group %q", d.dir), mendHandDown(systemdRuns())}
 		}

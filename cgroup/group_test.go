@@ -136,10 +136,10 @@ func file(t testing.TB, g *cgroup.Group, name string) string {
 
 func TestLimitsAreSet(t *testing.T) {
 	h := probe(t)
-	g := create(t, h, cgroup.Limits{MemoryBytes: 64 << 20, PIDs: 7, CPUs: 0.25})
-	want := map[string]string{"memory.limit_in_bytes": "67108864", "memory.swappiness": "0", "pids.max": "7", "cpu.cfs_quota_us": "25000", "cpu.cfs_period_us": "100000"}
+	g := create(t, h, cgroup.Limits{MemoryBytes: 64 << 20, PIDs: 7, CPUs: 0.25, CPUWeight: 10})
+	want := map[string]string{"memory.limit_in_bytes": "67108864", "memory.swappiness": "0", "pids.max": "7", "cpu.cfs_quota_us": "25000", "cpu.cfs_period_us": "100000", "cpu.shares": "102"}
 	if h.Layout() == cgroup.V2 {
-		want = map[string]string{"memory.max": "67108864", "pids.max": "7", "cpu.max": "25000 100000"}
+		want = map[string]string{"memory.max": "67108864", "pids.max": "7", "cpu.max": "25000 100000", "cpu.weight": "10"}
 	}
 	for name, value := range want {
 		if got := file(t, g, name); got != value {
@@ -335,7 +335,7 @@ func TestManyLeaveNothing(t *testing.T) {
 
 func TestFailedCreateLeavesNothing(t *testing.T) {
 	h := probe(t)
-	for _, l := range []cgroup.Limits{{MemoryBytes: -1}, {PIDs: -1}, {CPUs: -0.5}, {PIDs: 1 << 62}} {
+	for _, l := range []cgroup.Limits{{MemoryBytes: -1}, {PIDs: -1}, {CPUs: -0.5}, {PIDs: 1 << 62}, {CPUWeight: -1}, {CPUWeight: 10001}} {
 		if g, err := h.Create(uniqueName(), "", l); err == nil {
 			destroy(t, g)
 			t.Errorf("%+v was accepted", l)

@@ -215,7 +215,7 @@ func (h *Host) require(l Limits) error {
 	for _, c := range []struct {
 		name   string
 		needed bool
-	}{{memory, true}, {pids, l.PIDs > 0}, {cpu, l.CPUs > 0}} {
+	}{{memory, true}, {pids, l.PIDs > 0}, {cpu, l.needsCPU()}} {
 		t := h.of[c.name]
 		switch {
 		case !c.needed:

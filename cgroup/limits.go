@@ -18,14 +18,23 @@ type Limits struct {
 	MemoryBytes int64   // pages, tmpfs contents and kernel objects together; no swap beside them
 	PIDs        int64   // processes and threads
 	CPUs        float64 // cores, e.g. 0.5: that share of every 100 ms; not less than 0.01
+	// CPUWeight is what the group gets, beside others below the same parent, of a CPU
+	// that all of them want: 1 to 10000. Where nobody sets one it is 100; on v1 a
+	// process that is in the parent itself counts as such a group.
+	CPUWeight int
 }
 
 func (l Limits) check() error {
-	if l.MemoryBytes < 0 || l.PIDs < 0 || !(l.CPUs >= 0) || l.CPUs > 1<<20 {
+	if l.MemoryBytes < 0 || l.PIDs < 0 || !(l.CPUs >= 0) || l.CPUs > 1<<20 || l.CPUWeight < 0 || l.CPUWeight > 10000 {
 		return fmt.Errorf("cannot limit a group to %+v: negative or out of range", l)
 	}
 	return nil
 }
+
+func (l Limits) needsCPU() bool { return l.CPUs > 0 || l.CPUWeight > 0 }
+
+// usualShares is what v1 has for the weight 100.
+const usualShares = 1024
 
 // cpuPeriod is the kernel's default, so that v1 need not be told.
 const cpuPeriod = 100_000 // µs
@@ -77,6 +86,13 @@ func (t *tree) settings(l Limits) []setting {
 			s = append(s, setting{"cpu.max", l.cpuQuota() + " " + strconv.Itoa(cpuPeriod), nil})
 		}
 	}
+	if l.CPUWeight > 0 && has(cpu) {
+		if v1 {
+			s = append(s, setting{"cpu.shares", strconv.Itoa(max(2, (l.CPUWeight*usualShares+50)/100)), nil})
+		} else {
+			s = append(s, setting{"cpu.weight", strconv.Itoa(l.CPUWeight), nil})
+		}
+	}
 	return s
 }
 
@@ -114,7 +130,7 @@ func (n node) aboveHasQuota() bool {
 }
 
 // Limits reads back what the kernel holds the group to; CPUs is not read. A
-// field is 0 where there is no limit.
+// field is 0 where there is no limit, or no weight.
 func (g *Group) Limits() (Limits, error) {
 	var l Limits
 	g.life.RLock()
@@ -122,6 +138,7 @@ func (g *Group) Limits() (Limits, error) {
 	if g.dying {
 		return l, ErrDestroyed
 	}
+	var weight int64
 	for _, n := range g.nodes {
 		for _, f := range []struct {
 			controller string
@@ -130,6 +147,7 @@ func (g *Group) Limits() (Limits, error) {
 		}{
 			{memory, "memory.limit_in_bytes", "memory.max", &l.MemoryBytes},
 			{pids, "pids.max", "pids.max", &l.PIDs},
+			{cpu, "cpu.shares", "cpu.weight", &weight},
 		} {
 			if !slices.Contains(n.tree.controllers, f.controller) {
 				continue
@@ -139,13 +157,20 @@ func (g *Group) Limits() (Limits, error) {
 				file = f.v1
 			}
 			text, err := sys.ReadControl(n.dir + "/" + file)
+			if f.to == &weight && errors.Is(err, syscall.ENOENT) {
+				continue // v2: the controller is not handed down, and nobody asked for it
+			}
 			if err != nil {
 				return l, fmt.Errorf("cannot read the limits of the group: %w", err)
 			}
 			if *f.to = number([]byte(text)); *f.to < 0 || *f.to >= math.MaxInt64>>1 {
 				*f.to = 0 // "max", or v1's largest number
 			}
+			if f.to == &weight && n.tree.layout == V1 {
+				weight = (weight*100 + usualShares/2) / usualShares
+			}
 		}
 	}
+	l.CPUWeight = int(weight)
 	return l, nil
 }

@@ -162,10 +162,10 @@ func TestNumbers(t *testing.T) {
 }
 
 func TestSettings(t *testing.T) {
-	l := cgroup.Limits{MemoryBytes: 64 << 20, PIDs: 9, CPUs: 0.5}
+	l := cgroup.Limits{MemoryBytes: 64 << 20, PIDs: 9, CPUs: 0.5, CPUWeight: 10}
 	for layout, want := range map[cgroup.Layout][]string{
-		cgroup.V1: {"memory.limit_in_bytes=67108864", "memory.memsw.limit_in_bytes=67108864", "memory.swappiness=0", "pids.max=9", "cpu.cfs_quota_us=50000"},
-		cgroup.V2: {"memory.max=67108864", "memory.swap.max=0", "pids.max=9", "cpu.max=50000 100000"},
+		cgroup.V1: {"memory.limit_in_bytes=67108864", "memory.memsw.limit_in_bytes=67108864", "memory.swappiness=0", "pids.max=9", "cpu.cfs_quota_us=50000", "cpu.shares=102"},
+		cgroup.V2: {"memory.max=67108864", "memory.swap.max=0", "pids.max=9", "cpu.max=50000 100000", "cpu.weight=10"},
 	} {
 		if got := cgroup.Settings(layout, l); !reflect.DeepEqual(got, want) {
 			t.Errorf("%s: %q, want %q", layout, got, want)
@@ -173,5 +173,20 @@ func TestSettings(t *testing.T) {
 		if got := cgroup.Settings(layout, cgroup.Limits{}); got != nil {
 			t.Errorf("%s, no limits: %q", layout, got)
 		}
+	}
+}
+
+// A weight comes back as it was given, though v1 counts in other units.
+func TestWeightsComeBack(t *testing.T) {
+	h := probe(t)
+	for _, weight := range []int{1, 7, 10, 100, 10000} {
+		g := create(t, h, cgroup.Limits{MemoryBytes: 64 << 20, CPUWeight: weight})
+		got, err := g.Limits()
+		if err != nil || got.CPUWeight != weight {
+			t.Errorf("%d came back as %d, %v", weight, got.CPUWeight, err)
+		}
+	}
+	if got, err := create(t, h, cgroup.Limits{MemoryBytes: 64 << 20}).Limits(); err != nil || got.CPUWeight != 100 {
+		t.Errorf("without a weight of its own a group has %d, %v", got.CPUWeight, err)
 	}
 }

@@ -220,7 +220,7 @@ func fakeV2(t *testing.T, files map[string]string) (*cgroup.Host, string) {
 		if err := syscall.Mkdir(dir, mode); err != nil {
 			return err
 		}
-		for _, name := range []string{"memory.max", "memory.swap.max", "pids.max", "cpu.max", "memory.current", "memory.events", "cpu.stat"} {
+		for _, name := range []string{"memory.max", "memory.swap.max", "pids.max", "cpu.max", "cpu.weight", "memory.current", "memory.events", "cpu.stat"} {
 			if err := os.WriteFile(filepath.Join(dir, name), nil, 0o644); err != nil {
 				return err
 			}
@@ -234,7 +234,7 @@ func TestV2LimitsInAFakeTree(t *testing.T) {
 	h, own := fakeV2(t, map[string]string{
 		"cgroup.controllers": "cpuset cpu io memory pids\n", "cgroup.subtree_control": "memory\n", "cgroup.procs": "", "cgroup.type": "domain\n",
 	})
-	g, err := h.Create("cellblock-a", "", cgroup.Limits{MemoryBytes: 4096, PIDs: 3, CPUs: 1.5})
+	g, err := h.Create("cellblock-a", "", cgroup.Limits{MemoryBytes: 4096, PIDs: 3, CPUs: 1.5, CPUWeight: 10})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -244,7 +244,7 @@ func TestV2LimitsInAFakeTree(t *testing.T) {
 	}
 	for name, want := range map[string]string{
 		"cellblock-a/memory.max": "4096", "cellblock-a/memory.swap.max": "0", "cellblock-a/pids.max": "3",
-		"cellblock-a/cpu.max": "150000 100000", "cgroup.subtree_control": "+cpu +pids",
+		"cellblock-a/cpu.max": "150000 100000", "cellblock-a/cpu.weight": "10", "cgroup.subtree_control": "+cpu +pids",
 	} {
 		if got, _ := os.ReadFile(filepath.Join(own, name)); string(got) != want {
 			t.Errorf("%s is %q, want %q", name, got, want)
@@ -281,6 +281,7 @@ func TestV2RefusalsInAFakeTree(t *testing.T) {
 		{"no memory", "cpu pids", cgroup.Limits{MemoryBytes: 1}, "memory"},
 		{"no pids", "cpu memory", cgroup.Limits{MemoryBytes: 1, PIDs: 1}, "pids"},
 		{"no cpu", "memory pids", cgroup.Limits{MemoryBytes: 1, CPUs: 1}, "cpu"},
+		{"no cpu for a weight", "memory pids", cgroup.Limits{MemoryBytes: 1, CPUWeight: 10}, "cpu"},
 		{"cpu not asked for", "memory pids", cgroup.Limits{MemoryBytes: 1, PIDs: 1}, ""},
 		{"no memory, no limit: its figures are needed still", "cpu pids", cgroup.Limits{}, "memory"},
 	} {

@@ -42,6 +42,11 @@ type Config struct {
 	CPUTime time.Duration
 	// CPUs is the CPU quota in cores; 0 means 1.
 	CPUs float64
+	// CPUWeight is what a cell gets of a CPU that others want as well, from 1 to 10000:
+	// this process, what else runs in its group, and each other cell without a weight
+	// have 100, which is what 0 means too. One that has to answer while its cells are
+	// busy gives them less.
+	CPUWeight int
 	// PIDs limits processes and threads; 0 means 64.
 	PIDs int
 	// WorkspaceBytes and WorkspaceFiles limit the workspace; 0 means 256 MiB

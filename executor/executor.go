@@ -79,6 +79,8 @@ func (c Config) check() error {
 		return bad("memory limit", fmt.Sprintf("%d MB", c.MaxMemoryMB), fmt.Sprintf("it must be at most %d MB", MaxMemoryMB))
 	case !(c.CPUs >= 0.01):
 		return bad("CPU quota", c.CPUs, "it must be at least 0.01")
+	case c.CPUWeight < 0 || c.CPUWeight > 10000:
+		return bad("CPU weight", c.CPUWeight, "it must be from 1 to 10000")
 	case c.PIDs < MinPIDs:
 		return bad("process limit", c.PIDs, fmt.Sprintf("a cell needs at least %d while it is built", MinPIDs))
 	case c.WorkspaceBytes < 64<<10:

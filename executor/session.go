@@ -192,7 +192,7 @@ func (c Config) spec(root *rootfs.Root, without []nsjail.Layer) nsjail.Spec {
 		Python:         root.Python,
 		Args:           repl.Bootstrap(root.SysPath),
 		Env:            environ(c.Env),
-		Limits:         cgroup.Limits{MemoryBytes: int64(c.MaxMemoryMB) << 20, PIDs: int64(c.PIDs), CPUs: c.CPUs},
+		Limits:         cgroup.Limits{MemoryBytes: int64(c.MaxMemoryMB) << 20, PIDs: int64(c.PIDs), CPUs: c.CPUs, CPUWeight: c.CPUWeight},
 		CgroupParent:   c.CgroupParent,
 		Scope:          c.Scope,
 		WorkspaceBytes: c.WorkspaceBytes,

@@ -340,3 +340,51 @@ for _ in range(2):
 		t.Errorf("%q", got)
 	}
 }
+
+// cpuWeight reads what the kernel has for the group of a process, in v2's units.
+func cpuWeight(t *testing.T, pid int) float64 {
+	t.Helper()
+	groups, err := os.ReadFile(fmt.Sprintf("/proc/%d/cgroup", pid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	number := func(dir, name string) float64 {
+		text, err := os.ReadFile(filepath.Join(dir, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		n, err := strconv.ParseFloat(strings.TrimSpace(string(text)), 64)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}
+	if v1 := regexp.MustCompile(`(?m)^[0-9]+:(cpu|cpu,cpuacct):(.*)$`).FindSubmatch(groups); v1 != nil {
+		return number("/sys/fs/cgroup/"+string(v1[1])+string(v1[2]), "cpu.shares") * 100 / 1024
+	}
+	v2 := regexp.MustCompile(`(?m)^0::(.*)$`).FindSubmatch(groups)
+	return number("/sys/fs/cgroup"+string(v2[1]), "cpu.weight")
+}
+
+// Cells, forked or not, get less of a CPU that the template and this process want too.
+func TestCellsWeighLess(t *testing.T) {
+	for _, template := range []bool{false, true} {
+		ex := newExecutor(t, executor.Config{Template: template, CPUWeight: 10})
+		s, err := ex.NewSession(t.Context(), executor.SessionOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer s.Close()
+		if err := s.Start(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if got := cpuWeight(t, s.REPLPID()); got < 9.9 || got > 10 {
+			t.Errorf("with a template: %v: the cell weighs %g, not 10", template, got)
+		}
+		if template {
+			if got := cpuWeight(t, ex.TemplatePID()); got != 100 {
+				t.Errorf("the template weighs %g, not 100", got)
+			}
+		}
+	}
+}

@@ -182,6 +182,9 @@ func (f *findings) groupLimits(g *cgroup.Group, want cgroup.Limits) {
 	if want.PIDs > 0 && (got.PIDs <= 0 || got.PIDs > want.PIDs) {
 		f.add("the group's limit of processes is %d, not %d", got.PIDs, want.PIDs)
 	}
+	if want.CPUWeight > 0 && got.CPUWeight != want.CPUWeight {
+		f.add("the group's weight of CPU is %d, not %d", got.CPUWeight, want.CPUWeight)
+	}
 }
 
 func (f *findings) names(dir string) []string {

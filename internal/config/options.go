@@ -117,13 +117,17 @@ func (o *Options) Executor() (executor.Config, error) {
 		return executor.Config{}, Usagef("memory: %d bytes are too few for a Python: write a unit, such as 512M", o.Memory)
 	}
 	return executor.Config{
-		Timeout: o.Timeout, CPUTime: o.CPUTime, MaxMemoryMB: int(math.Ceil(float64(o.Memory) / (1 << 20))), CPUs: o.CPUs, PIDs: o.PIDs,
+		Timeout: o.Timeout, CPUTime: o.CPUTime, MaxMemoryMB: int(math.Ceil(float64(o.Memory) / (1 << 20))), CPUs: o.CPUs, CPUWeight: cellWeight, PIDs: o.PIDs,
 		WorkspaceBytes: o.Workspace, WorkspaceFiles: int64(o.WorkspaceFiles), MaxOutput: o.MaxOutput,
 		Preload: o.Preload, Template: o.Template,
 		Root: o.Root, Python: o.Python, Packages: o.With, Venv: o.Venv, StateDir: o.StateDir, RuntimeDir: o.RuntimeDir,
 		Env: o.Env, Without: o.Without, CgroupParent: o.CgroupParent, Scope: true,
 	}, nil
 }
+
+// cellWeight is a cell's share of a CPU that others want as well; a service or warden,
+// and the template from which it forks, have 100: it answers while all cells are busy.
+const cellWeight = 10
 
 // DrainTime is how long executions get to end.
 func (o *Options) DrainTime() time.Duration {
