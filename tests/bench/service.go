@@ -11,10 +11,10 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strings"
 	"time"
 
 	"github.com/cellblock/cellblock/executor"
+	"github.com/cellblock/cellblock/internal/testkit"
 )
 
 // kernelLoop drives an ipykernel through jupyter_client, a line at a time.
@@ -86,32 +86,15 @@ func startService() (*asker, func(), error) {
 		return nil, nil, err
 	}
 	socket := filepath.Join(dir, "s")
-	ready, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: filepath.Join(dir, "ready"), Net: "unixgram"})
-	if err != nil {
-		return nil, nil, err
-	}
-	defer ready.Close()
 	cmd := exec.Command("bin/cellblock-service", "serve", "--socket", socket, "--log-level", "info")
-	cmd.Env = append(os.Environ(), "NOTIFY_SOCKET="+filepath.Join(dir, "ready"))
-	if err := cmd.Start(); err != nil {
+	if err := testkit.StartReady(cmd, dir, nil); err != nil {
+		os.RemoveAll(dir)
 		return nil, nil, err
 	}
 	end := func() {
 		cmd.Process.Signal(os.Interrupt)
 		cmd.Wait()
 		os.RemoveAll(dir)
-	}
-	ready.SetReadDeadline(time.Now().Add(5 * time.Minute))
-	buf := make([]byte, 4096)
-	for {
-		n, err := ready.Read(buf)
-		if err != nil {
-			end()
-			return nil, nil, fmt.Errorf("the service is not ready: %w", err)
-		}
-		if strings.Contains(string(buf[:n]), "READY=1") {
-			break
-		}
 	}
 	conn, err := net.Dial("unix", socket)
 	if err != nil {

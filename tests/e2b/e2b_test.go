@@ -3,10 +3,8 @@ package e2b
 
 import (
 	"bufio"
-	"bytes"
 	"encoding/json"
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -63,18 +61,11 @@ func serve(t *testing.T) (address, key, other string) {
 	if err := os.WriteFile(dir+"/tokens", []byte(line+"\n"+line2+"\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	ready, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: dir + "/ready", Net: "unixgram"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer ready.Close()
-	log := new(bytes.Buffer)
+	log := new(testkit.Output)
 	cmd := exec.Command(program(t), "serve", "--socket", dir+"/s", "--runtime-dir", dir+"/run", "--tokens", dir+"/tokens",
 		"--e2b", "127.0.0.1:0", "--with", "numpy,matplotlib", "--log-format", "text")
-	cmd.Env = append(os.Environ(), "NOTIFY_SOCKET="+dir+"/ready", "TMPDIR="+dir)
-	cmd.Stdout, cmd.Stderr = log, log
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	if err := cmd.Start(); err != nil {
+	cmd.Env = append(os.Environ(), "TMPDIR="+dir)
+	if err := testkit.StartReady(cmd, dir, log); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
@@ -86,16 +77,6 @@ func serve(t *testing.T) (address, key, other string) {
 			t.Errorf("%d records of cells are left", len(left))
 		}
 	})
-	ready.SetReadDeadline(time.Now().Add(10 * time.Minute))
-	for buf := make([]byte, 4096); ; {
-		n, err := ready.Read(buf)
-		if err != nil {
-			t.Fatalf("it is not ready: %v\n%s", err, log)
-		}
-		if strings.Contains(string(buf[:n]), "READY=1") {
-			break
-		}
-	}
 	found := regexp.MustCompile(`E2B's SDK" address=tcp:(\S+)`).FindStringSubmatch(log.String())
 	if found == nil {
 		t.Fatalf("it tells no address for E2B's SDK:\n%s", log)

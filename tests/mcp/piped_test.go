@@ -6,6 +6,8 @@ import (
 	"path/filepath"
 	"syscall"
 	"testing"
+
+	"github.com/cellblock/cellblock/internal/testkit"
 )
 
 // piped is a cellblock mcp whose pipes the test holds itself.
@@ -13,12 +15,12 @@ type piped struct {
 	dir                  string
 	cmd                  *exec.Cmd
 	toServer, fromServer *os.File
-	log                  *logged
+	log                  *testkit.Output
 }
 
 func startPiped(t *testing.T, flags ...string) *piped {
 	t.Helper()
-	p := &piped{dir: tempDir(t), log: &logged{}}
+	p := &piped{dir: tempDir(t), log: new(testkit.Output)}
 	p.cmd = exec.Command(program(t), append([]string{"mcp", "--runtime-dir", filepath.Join(p.dir, "run")}, flags...)...)
 	p.cmd.Env = append(os.Environ(), "TMPDIR="+p.dir)
 	p.cmd.Stderr = p.log

@@ -212,7 +212,7 @@ func stdioCommand(t *testing.T, flags ...string) (*client, *exec.Cmd) {
 	dir := tempDir(t)
 	cmd := exec.Command(program(t), append([]string{"mcp", "--runtime-dir", filepath.Join(dir, "run")}, flags...)...)
 	cmd.Env = append(os.Environ(), "TMPDIR="+dir)
-	log := &logged{}
+	log := new(testkit.Output)
 	cmd.Stderr = log
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	c := connect(t, &sdk.CommandTransport{Command: cmd, TerminateDuration: 30 * time.Second})
@@ -223,31 +223,13 @@ func stdioCommand(t *testing.T, flags ...string) (*client, *exec.Cmd) {
 	return c, cmd
 }
 
-// logged is a log that can be read while it is written.
-type logged struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (l *logged) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *logged) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
-}
-
 // service is a service of the test's own, on TCP with two tokens.
 type service struct {
 	t       *testing.T
 	dir     string
 	address string
 	tokens  map[string]string // by name
-	log     *logged
+	log     *testkit.Output
 	cmd     *exec.Cmd
 }
 
@@ -255,7 +237,7 @@ func serve(t *testing.T, flags ...string) *service {
 	t.Helper()
 	path := program(t)
 	dir := tempDir(t)
-	s := &service{t: t, dir: dir, tokens: map[string]string{}, log: &logged{}}
+	s := &service{t: t, dir: dir, tokens: map[string]string{}, log: new(testkit.Output)}
 	var lines []string
 	for _, name := range []string{"ann", "bob"} {
 		out, err := exec.Command(path, "config", "token", name).CombinedOutput()
@@ -285,32 +267,16 @@ func serve(t *testing.T, flags ...string) *service {
 	}
 	s.address = l.Addr().String()
 	l.Close()
-	ready, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: filepath.Join(dir, "ready"), Net: "unixgram"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer ready.Close()
 	s.cmd = exec.Command(path, append([]string{
 		"serve", "--socket", filepath.Join(dir, "s"), "--listen", s.address, "--tokens", tokens,
 		"--runtime-dir", filepath.Join(dir, "run"),
 	}, flags...)...)
-	s.cmd.Env = append(os.Environ(), "NOTIFY_SOCKET="+filepath.Join(dir, "ready"), "TMPDIR="+dir)
-	s.cmd.Stdout, s.cmd.Stderr = s.log, s.log
-	s.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	if err := s.cmd.Start(); err != nil {
+	s.cmd.Env = append(os.Environ(), "TMPDIR="+dir)
+	if err := testkit.StartReady(s.cmd, dir, s.log); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(s.stop)
-	ready.SetReadDeadline(time.Now().Add(5 * time.Minute))
-	for buf := make([]byte, 4096); ; {
-		n, err := ready.Read(buf)
-		if err != nil {
-			t.Fatalf("it is not ready: %v\n%s", err, s.log)
-		}
-		if strings.Contains(string(buf[:n]), "READY=1") {
-			return s
-		}
-	}
+	return s
 }
 
 func (s *service) stop() {
@@ -325,7 +291,7 @@ func (s *service) stop() {
 }
 
 // clean fails the test for what no log should hold.
-func clean(t *testing.T, log *logged) {
+func clean(t *testing.T, log *testkit.Output) {
 	t.Helper()
 	for _, bad := range []string{"panic", "BUG:", "kind=internal", "DATA RACE"} {
 		if text := log.String(); strings.Contains(text, bad) {

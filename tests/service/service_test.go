@@ -3,7 +3,6 @@
 package service
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -17,7 +16,6 @@ import (
 	"sync"
 	"syscall"
 	"testing"
-	"time"
 
 	"github.com/cellblock/cellblock/internal/testkit"
 )
@@ -58,27 +56,9 @@ type service struct {
 	at     string // its socket
 	args   []string
 	cmd    *exec.Cmd
-	log    *output
+	log    *testkit.Output
 	http   *http.Client
 	before func(*exec.Cmd) // may change how it is started
-}
-
-// output is what it prints, for who reads while it prints.
-type output struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
-}
-
-func (o *output) Write(b []byte) (int, error) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.buf.Write(b)
-}
-
-func (o *output) String() string {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.buf.String()
 }
 
 func start(t *testing.T, args ...string) *service {
@@ -117,48 +97,26 @@ func (s *service) dial(ctx context.Context) (net.Conn, error) {
 // start starts it and returns when it says that it is ready.
 func (s *service) start() {
 	s.t.Helper()
-	s.log = new(output)
+	s.log = new(testkit.Output)
 	s.cmd = s.launch("cellblock-service", s.log, s.before, append([]string{"serve", "--socket", s.socket(), "--runtime-dir", filepath.Join(s.dir, "run")}, s.args...))
 }
 
 // launch starts a program and returns when it says that it is ready.
-func (s *service) launch(program string, log *output, before func(*exec.Cmd), args []string) *exec.Cmd {
+func (s *service) launch(program string, log *testkit.Output, before func(*exec.Cmd), args []string) *exec.Cmd {
 	s.t.Helper()
 	dir, err := build()
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	path := filepath.Join(s.dir, "ready-"+program)
-	ready, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: path, Net: "unixgram"})
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	defer ready.Close()
-	defer os.Remove(path)
-	if err := os.Chmod(path, 0o666); err != nil {
-		s.t.Fatal(err)
-	}
 	cmd := exec.Command(filepath.Join(dir, program), args...)
-	cmd.Env = append(os.Environ(), "NOTIFY_SOCKET="+path, "TMPDIR="+s.dir)
-	cmd.Stdout, cmd.Stderr = log, log
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	cmd.Env = append(os.Environ(), "TMPDIR="+s.dir)
 	if before != nil {
 		before(cmd)
 	}
-	if err := cmd.Start(); err != nil {
+	if err := testkit.StartReady(cmd, s.dir, log); err != nil {
 		s.t.Fatal(err)
 	}
-	ready.SetReadDeadline(time.Now().Add(5 * time.Minute))
-	buf := make([]byte, 4096)
-	for {
-		n, err := ready.Read(buf)
-		if err != nil {
-			s.t.Fatalf("it is not ready: %v\n%s", err, log)
-		}
-		if strings.Contains(string(buf[:n]), "READY=1") {
-			return cmd
-		}
-	}
+	return cmd
 }
 
 // stop ends it cleanly, and fails the test unless nothing is left.

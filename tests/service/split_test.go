@@ -11,6 +11,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/cellblock/cellblock/internal/testkit"
 )
 
 // split is a service in two processes: a warden as root, and the one that speaks
@@ -18,7 +20,7 @@ import (
 type split struct {
 	*service
 	warden *exec.Cmd
-	wlog   *output
+	wlog   *testkit.Output
 }
 
 const nobody = 65534
@@ -34,7 +36,7 @@ func startSplit(t *testing.T, args []string, own ...string) *split {
 // splitWith is startSplit with a warden that start starts, which is to listen at socket.
 func splitWith(t *testing.T, start func(x *split, socket string, args []string) *exec.Cmd, args []string, own ...string) *split {
 	t.Helper()
-	x := &split{service: prepare(t, own...), wlog: new(output)}
+	x := &split{service: prepare(t, own...), wlog: new(testkit.Output)}
 	s := x.service
 	dir, err := build()
 	if err != nil {
@@ -73,7 +75,7 @@ func splitWith(t *testing.T, start func(x *split, socket string, args []string) 
 		cmd.Path = filepath.Join(program, "cellblock-service")
 		cmd.Env = append(cmd.Env, "TMPDIR="+filepath.Join(s.dir, "tmp"))
 		cmd.Dir = "/"
-		cmd.SysProcAttr.Credential = &syscall.Credential{Uid: nobody, Gid: nobody}
+		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: nobody, Gid: nobody}}
 	}
 	t.Cleanup(x.end)
 	s.start()
@@ -91,7 +93,7 @@ func (x *split) end() {
 		x.cmd = nil
 	}
 	x.endWarden()
-	for _, log := range []*output{x.log, x.wlog} {
+	for _, log := range []*testkit.Output{x.log, x.wlog} {
 		if text := log.String(); strings.Contains(text, "panic") || strings.Contains(text, "BUG:") || strings.Contains(text, "level=ERROR") {
 			x.t.Errorf("a log:\n%.3000s", text)
 		}
