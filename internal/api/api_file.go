@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"fmt"
 	"net/http"
 	"os"
 	"time"
@@ -18,7 +19,7 @@ type FilePath struct {
 // FilePart is a file, or a part of it.
 type FilePart struct {
 	FilePath
-	Range string `header:"Range" doc:"A part of the file, such as bytes=0-1023, or bytes=-100: the last 100."`
+	Range string `header:"Range" doc:"A part of the file, such as bytes=0-1023, or bytes=-100: the last 100. One beyond its end is a 416."`
 }
 
 const octets = "application/octet-stream"
@@ -75,8 +76,36 @@ func (s *Server) readFile(ctx context.Context, in *FilePath) (*huma.StreamRespon
 		h := w.Header()
 		h.Set("Content-Type", octets)
 		h.Set("Content-Disposition", "attachment")
-		http.ServeContent(w, r, "", time.Unix(0, f.Mtime), f)
+		part := &rangeAnswer{ResponseWriter: w}
+		http.ServeContent(part, r, "", time.Unix(0, f.Mtime), f)
+		if part.refused {
+			h.Del("Content-Disposition")
+			h.Set("Cache-Control", "no-store")
+			h.Set("Content-Range", fmt.Sprintf("bytes */%d", f.Size))
+			p := problem(KindInvalid, "the file has %d bytes, and the range %q is none of it", f.Size, shorten(r.Header.Get("Range")))
+			p.Status = http.StatusRequestedRangeNotSatisfiable
+			writeProblem(w, r, p)
+		}
 	}}, nil
+}
+
+// rangeAnswer holds back what package http says of a range that a file has not.
+type rangeAnswer struct {
+	http.ResponseWriter
+	refused bool
+}
+
+func (a *rangeAnswer) WriteHeader(status int) {
+	if a.refused = status == http.StatusRequestedRangeNotSatisfiable; !a.refused {
+		a.ResponseWriter.WriteHeader(status)
+	}
+}
+
+func (a *rangeAnswer) Write(b []byte) (int, error) {
+	if a.refused {
+		return len(b), nil
+	}
+	return a.ResponseWriter.Write(b)
 }
 
 func (s *Server) writeFile(ctx context.Context, in *FilePath) error {

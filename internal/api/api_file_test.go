@@ -30,7 +30,12 @@ func TestFile(t *testing.T) {
 	if r := c.ask("GET", path+"d/a%20b.bin", nil, "Range", "bytes=3-5").want(206); string(r.body) != "345" {
 		t.Errorf("a range: %q", r.body)
 	}
-	c.ask("GET", path+"d/a%20b.bin", nil, "Range", "bytes=9999999-").want(416)
+	for _, part := range []string{"bytes=9999999-", "bytes=1000000-", "bytes=x"} {
+		r := c.ask("GET", path+"d/a%20b.bin", nil, "Range", part).refused(416, KindInvalid)
+		if h := r.header; h.Get("Content-Range") != "bytes */1000000" || h.Get("Cache-Control") != "no-store" || h.Get("Content-Disposition") != "" {
+			t.Errorf("%s: %v", part, h)
+		}
+	}
 	if r := c.ask("GET", path+"e", nil).want(200); string(r.body) != "chunked" {
 		t.Errorf("%q", r.body)
 	}

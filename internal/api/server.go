@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -215,7 +216,26 @@ func routes(s *Server, mux *http.ServeMux) huma.API {
 	addOpenAPI(api, mux)
 	mux.Handle(mcpPath, s.mcp)
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
+		if allowed := methodsAt(mux, r); len(allowed) > 0 {
+			w.Header().Set("Allow", strings.Join(allowed, ", "))
+			p := problem(KindInvalid, "%s takes %s, and not %s", shorten(r.URL.Path), strings.Join(allowed, ", "), shorten(r.Method))
+			p.Status = http.StatusMethodNotAllowed
+			writeProblem(w, r, p)
+			return
+		}
 		writeProblem(w, r, problem(KindNotFound, "there is nothing at %s", shorten(r.URL.Path)))
 	})
 	return api
+}
+
+// methodsAt are those with which something is at a request's path.
+func methodsAt(mux *http.ServeMux, r *http.Request) (allowed []string) {
+	for _, method := range []string{http.MethodDelete, http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut} {
+		other := r.WithContext(r.Context()) // a copy
+		other.Method = method
+		if _, pattern := mux.Handler(other); pattern != "/" {
+			allowed = append(allowed, method)
+		}
+	}
+	return allowed
 }

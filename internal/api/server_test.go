@@ -157,6 +157,17 @@ func (r *reply) problem(k Kind) Problem {
 	return p
 }
 
+// refused fails the test unless the answer is a problem of the kind, with a status of its own.
+func (r *reply) refused(status int, k Kind) *reply {
+	r.t.Helper()
+	var p Problem
+	if err := json.Unmarshal(r.body, &p); err != nil || r.status != status || p.Status != status || p.Kind != k || p.Detail == "" ||
+		r.header.Get("Content-Type") != "application/problem+json" {
+		r.t.Errorf("%s: status %d instead of %d: %v %.500s", r.what, r.status, status, r.header, r.body)
+	}
+	return r
+}
+
 func decode[T any](r *reply) T {
 	r.t.Helper()
 	var v T
@@ -186,6 +197,28 @@ func TestWhatIsNotThere(t *testing.T) {
 	c.ask("GET", "/nothing", nil).problem(KindNotFound)
 	c.ask("GET", "/v1/sessions?x=1", nil).problem(KindInvalid)
 	c.ask("GET", "/v1/sessions/none", nil).problem(KindNotFound)
+}
+
+// What is there and takes another method says which.
+func TestMethodsThatAreNotTaken(t *testing.T) {
+	c := serve(t, Settings{})
+	for _, row := range []struct{ method, path, allow string }{
+		{"GET", "/v1/execute", "POST"},
+		{"OPTIONS", "/v1/execute", "POST"},
+		{"PATCH", "/v1/sessions", "GET, HEAD, POST"},
+		{"POST", "/v1/sessions/none", "DELETE, GET, HEAD"},
+		{"GET", "/v1/sessions/none/execute", "POST"},
+		{"POST", "/v1/sessions/none/files/a/b", "DELETE, GET, HEAD, PUT"},
+		{"DELETE", "/healthz", "GET, HEAD"},
+		{"DELETE", "/openapi.json", "GET, HEAD"},
+	} {
+		r := c.ask(row.method, row.path, nil).refused(405, KindInvalid)
+		if got := r.header.Get("Allow"); got != row.allow {
+			t.Errorf("%s %s: Allow: %s, and not %s", row.method, row.path, got, row.allow)
+		}
+	}
+	c.ask("HEAD", "/v1/execute", nil).want(405)
+	c.ask("GET", "/v1/execute/", nil).problem(KindNotFound)
 }
 
 // A caller gets a status that says what its mistake was.

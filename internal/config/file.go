@@ -67,6 +67,28 @@ func Settle(keys []Key, flags *pflag.FlagSet, path string, environ []string) err
 	return nil
 }
 
+// Looked says what Settle looks at, as a part of a sentence.
+func Looked(path string, environ []string) string {
+	var names []string
+	for _, v := range environ {
+		if name, _, _ := strings.Cut(v, "="); strings.HasPrefix(name, EnvPrefix) && name != EnvPrefix+"CONFIG" {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	where := "no variable " + EnvPrefix + "…"
+	if len(names) > 0 {
+		where = strings.Join(names, ", ") + " in the environment"
+	}
+	if path == "" {
+		if _, err := os.Stat(DefaultPath); errors.Is(err, fs.ErrNotExist) {
+			return where + ", and no file: none was named, and there is none at " + DefaultPath
+		}
+		path = DefaultPath
+	}
+	return path + ", and " + where
+}
+
 // variables are those of the environment that begin as keys' do. One of no key is
 // an error, as in a file.
 func variables(environ []string, keys []Key) (map[string]string, error) {

@@ -43,7 +43,7 @@ func newConfigCheck(a *app) *cobra.Command {
 			if err := settings.Check(); err != nil {
 				return config.Usagef("%v", err)
 			}
-			return a.printf("ok\n")
+			return a.printf("ok: looked at %s\n", config.Looked(path, os.Environ()))
 		},
 	}
 }

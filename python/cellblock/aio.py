@@ -14,7 +14,24 @@ import asyncio
 import os
 import ssl
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, AsyncIterable, AsyncIterator, Dict, Iterable, List, Mapping, Optional, Sequence, Tuple, Type, Union
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    AsyncIterable,
+    AsyncIterator,
+    Callable,
+    Coroutine,
+    Dict,
+    Generator,
+    Iterable,
+    List,
+    Mapping,
+    Optional,
+    Sequence,
+    Tuple,
+    Type,
+    Union,
+)
 
 from . import _requests as wire
 from ._http import json_body
@@ -314,8 +331,29 @@ class AsyncSession:
         await self.close()
 
 
+class _Awaited:
+    """What `await` gives the result of; a call gives the coroutine, as `result` was a method once."""
+
+    def __init__(self, result: Callable[[], Coroutine[Any, Any, Result]]) -> None:
+        self._result = result
+
+    def __await__(self) -> Generator[Any, None, Result]:
+        return self._result().__await__()
+
+    def __call__(self) -> Coroutine[Any, Any, Result]:
+        return self._result()
+
+
 class AsyncStream:
-    """Iterate over an execution's output; afterwards ``result()`` is there."""
+    """Iterate over an execution's output; afterwards ``await stream.result`` is there.
+
+    ::
+
+        async with await session.stream("for i in range(3): print(i)") as stream:
+            async for frame in stream:
+                print(frame.kind, frame.text)
+            print((await stream.result)["verdict"])
+    """
 
     def __init__(self, answer: AsyncAnswer) -> None:
         self._answer = answer
@@ -336,8 +374,13 @@ class AsyncStream:
         if self._result is None:
             raise InternalError("the stream ended before the execution did")
 
-    async def result(self) -> Result:
-        """What came of the execution; the rest of its output is skipped if need be."""
+    @property
+    def result(self) -> _Awaited:
+        """To be awaited: what came of the execution; the rest of its output is skipped
+        if need be. ``await stream.result()`` is the same."""
+        return _Awaited(self._ended)
+
+    async def _ended(self) -> Result:
         if self._result is None:
             async for _ in self:
                 pass

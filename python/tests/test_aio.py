@@ -66,7 +66,7 @@ class TestAsync(AsyncTest):
             async with await client.session() as session:
                 async with await session.stream("for i in range(3): print(i, flush=True)\n7") as stream:
                     text = "".join([frame.text async for frame in stream])
-                self.assertEqual((text, (await stream.result())["value"]), ("0\n1\n2\n", "7"))
+                self.assertEqual((text, (await stream.result)["value"]), ("0\n1\n2\n", "7"))
                 async with await session.stream("x = 1\nprint(1, flush=True)\nwhile True: pass") as stream:
                     async for _ in stream:
                         break
@@ -74,7 +74,9 @@ class TestAsync(AsyncTest):
                 async with await session.stream("print(1, flush=True)\nwhile True: pass") as stream:
                     async for _ in stream:
                         await session.interrupt()
-                    self.assertEqual((await stream.result())["exception"]["name"], "KeyboardInterrupt")
+                    # By its old name as well, which gave a coroutine.
+                    told = await asyncio.create_task(stream.result())
+                    self.assertEqual((told, told["exception"]["name"]), (await stream.result, "KeyboardInterrupt"))
                 self.assertEqual((await session.last_result())["exception"]["name"], "KeyboardInterrupt")
 
         self.run_with_client(test)

@@ -62,7 +62,7 @@ func TestCommands(t *testing.T) {
 		{"files|get|s|sales.csv|" + filepath.Join(dir, "back"), 0, "", ""},
 		{"files|remove|s|sales.csv", 0, "", ""},
 		{"files|get|s|sales.csv|-", 125, "", "no such file"},
-		{"config|check|" + file("good.toml", "memory = \"64M\"\nidle = \"5m\"\nwith = [\"numpy\", \"pandas\"]\nsessions = 9\ntemplate = false\n"), 0, "ok\n", ""},
+		{"config|check|" + file("good.toml", "memory = \"64M\"\nidle = \"5m\"\nwith = [\"numpy\", \"pandas\"]\nsessions = 9\ntemplate = false\n"), 0, "ok: looked at " + filepath.Join(dir, "good.toml"), ""},
 		{"config|check|" + file("key.toml", "memmory = \"64M\"\n"), 2, "", "there is no such key: memmory"},
 		{"config|check|" + file("size.toml", "memory = \"much\"\n"), 2, "", "it is no size"},
 		{"config|check|" + file("small.toml", "memory = \"1M\"\n"), 2, "", "memory limit"},
@@ -126,5 +126,22 @@ func TestConfiguration(t *testing.T) {
 	out, err := cmd.CombinedOutput()
 	if err == nil || !strings.Contains(string(out), "CELLBLOCK_SERVE_PIDZ") {
 		t.Errorf("a variable of no key: %v\n%s", err, out)
+	}
+	for _, row := range []struct {
+		args, env []string
+		want      string
+	}{
+		{[]string{path}, nil, "ok: looked at " + path + ", and no variable CELLBLOCK_SERVE_…\n"},
+		{nil, []string{"CELLBLOCK_SERVE_CONFIG=" + path, "CELLBLOCK_SERVE_PIDS=21", "CELLBLOCK_SERVE_CPUS=1"}, "ok: looked at " + path + ", and CELLBLOCK_SERVE_CPUS, CELLBLOCK_SERVE_PIDS in the environment\n"},
+		{nil, nil, "ok: looked at no variable CELLBLOCK_SERVE_…, and no file: none was named, and there is none at /etc/cellblock/cellblock.toml\n"},
+	} {
+		if _, err := os.Stat("/etc/cellblock/cellblock.toml"); err == nil && len(row.args)+len(row.env) == 0 {
+			continue // it is installed here
+		}
+		cmd := exec.Command(filepath.Join(built, "cellblock-service"), append([]string{"config", "check"}, row.args...)...)
+		cmd.Env = append([]string{"PATH=" + os.Getenv("PATH")}, row.env...)
+		if out, err := cmd.CombinedOutput(); err != nil || string(out) != row.want {
+			t.Errorf("%q, %q: %v\n%s", row.args, row.env, err, out)
+		}
 	}
 }
