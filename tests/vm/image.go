@@ -6,21 +6,21 @@ import (
 	"crypto/sha256"
 	"embed"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 )
 
 // recipe counts changes of the building that no list below shows.
 const recipe = 1
-
-// suite is the release in the machine.
-const suite = "trixie"
 
 // packages are what the release's base does not bring.
 var packages = []string{
@@ -44,15 +44,37 @@ const imageSize = "2G"
 //go:embed guest
 var guest embed.FS
 
-// An image is a built machine.
-type image struct{ dir string }
+// An image is a built machine of a release.
+type image struct{ dir, release string }
 
 func (i *image) disk() string   { return filepath.Join(i.dir, "disk.ext4") }
 func (i *image) kernel() string { return filepath.Join(i.dir, "vmlinuz") }
 func (i *image) initrd() string { return filepath.Join(i.dir, "initrd") }
 
-// prepare finds the image of this recipe, or builds it.
-func prepare(ctx context.Context) (*image, error) {
+// prepareAll finds or builds the images of releases, side by side.
+func prepareAll(ctx context.Context, releases []string) (map[string]*image, error) {
+	var (
+		group  sync.WaitGroup
+		images = make([]*image, len(releases))
+		errs   = make([]error, len(releases))
+	)
+	for i, release := range releases {
+		group.Go(func() {
+			runtime.LockOSThread() // a program that builds dies with the thread that started it
+			defer runtime.UnlockOSThread()
+			images[i], errs[i] = prepare(ctx, release)
+		})
+	}
+	group.Wait()
+	all := map[string]*image{}
+	for i, release := range releases {
+		all[release] = images[i]
+	}
+	return all, errors.Join(errs...)
+}
+
+// prepare finds a release's image of this recipe, or builds it.
+func prepare(ctx context.Context, release string) (*image, error) {
 	cache := os.Getenv("CELLBLOCK_VM_CACHE")
 	if cache == "" {
 		cache = "/var/cache/cellblock-vm"
@@ -60,11 +82,11 @@ func prepare(ctx context.Context) (*image, error) {
 	if err := os.MkdirAll(cache, 0o755); err != nil {
 		return nil, err
 	}
-	digest, err := recipeDigest()
+	digest, err := recipeDigest(release)
 	if err != nil {
 		return nil, err
 	}
-	img := &image{filepath.Join(cache, digest)}
+	img := &image{filepath.Join(cache, digest), release}
 	lock, err := os.OpenFile(filepath.Join(cache, digest+".lock"), os.O_CREATE|os.O_RDWR|syscall.O_CLOEXEC, 0o600)
 	if err != nil {
 		return nil, err
@@ -76,14 +98,14 @@ func prepare(ctx context.Context) (*image, error) {
 	if _, err := os.Stat(img.dir); err == nil {
 		return img, nil
 	}
-	fmt.Fprintf(os.Stderr, "building the image of the machine in %s (two minutes)\n", img.dir)
+	fmt.Fprintf(os.Stderr, "building the image of a machine with %s in %s (two minutes)\n", release, img.dir)
 	return img, build(ctx, img)
 }
 
 // recipeDigest names all that the image is made from but for the mirror.
-func recipeDigest() (string, error) {
+func recipeDigest(release string) (string, error) {
 	h := sha256.New()
-	fmt.Fprintln(h, recipe, suite, packages, leftOut, masked, imageSize)
+	fmt.Fprintln(h, recipe, release, packages, leftOut, masked, imageSize)
 	err := fs.WalkDir(guest, "guest", func(path string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() {
 			return err
@@ -116,7 +138,7 @@ func build(ctx context.Context, img *image) (err error) {
 	}
 	// Before the kernel is installed, whose initrd is made by these files.
 	args = append(args, "--essential-hook=sync-in "+placed+" /")
-	if err := run(ctx, "mmdebstrap", append(args, suite, tree, mirror)...); err != nil {
+	if err := run(ctx, "mmdebstrap", append(args, img.release, tree, mirror)...); err != nil {
 		return err
 	}
 	if err := spareFirstBoot(tree); err != nil {

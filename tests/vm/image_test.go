@@ -1,7 +1,9 @@
 package main
 
 import (
+	"fmt"
 	"slices"
+	"strings"
 	"testing"
 )
 
@@ -24,7 +26,7 @@ func TestMirrorIn(t *testing.T) {
 
 // Each skipped test says why, and each suite has a bound below the machine's.
 func TestSuitesAreWhole(t *testing.T) {
-	for _, s := range slices.Concat(machines...) {
+	for _, s := range suitesOf(rows("")) {
 		if s.time <= 0 || s.time >= allTime {
 			t.Errorf("%s is bounded by %s, the machine by %s", s.pkg, s.time, allTime)
 		}
@@ -36,29 +38,55 @@ func TestSuitesAreWhole(t *testing.T) {
 	}
 }
 
-// A package's suites are run in the machines where they always are.
+// What is asked for is run in the machines where it always is, and on one
+// release where that is named.
 func TestChosen(t *testing.T) {
-	some, err := chosen([]string{"./tests/escape", "cgroup"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	var got []string
-	for i, suites := range some {
-		for _, s := range suites {
-			if s.pkg != "cgroup" && s.pkg != "tests/escape" {
-				t.Errorf("%s was not chosen", s.pkg)
+	const vm, module = "tests/vm/inside", module + "/"
+	for _, c := range []struct {
+		o    options
+		want []string
+	}{
+		{options{only: []string{"./tests/escape", "cgroup"}}, []string{"0 trixie cgroup", "0 trixie tests/escape -forked -test.short", "1 trixie tests/escape -test.short"}},
+		{options{only: []string{vm}}, []string{"0 trixie " + vm, "2 bookworm " + vm}},
+		{options{only: []string{vm}, suite: bookworm}, []string{"0 bookworm " + vm}},
+		{options{only: []string{vm}, run: "TestPackage/upgrade"}, []string{"0 trixie " + vm, "2 bookworm " + vm}},
+		{options{only: []string{vm}, run: "TestPlaces"}, []string{"0 trixie " + vm}},
+	} {
+		table, err := chosen(c.o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got []string
+		for i, r := range table {
+			for _, s := range r.suites {
+				got = append(got, fmt.Sprintf("%d %s %s", i, r.release, strings.TrimPrefix(s.name(), module)))
 			}
-			if !slices.ContainsFunc(machines[i], func(m testSuite) bool { return m.name() == s.name() }) {
-				t.Errorf("%s is in machine %d", s.name(), i)
-			}
-			got = append(got, s.name())
+		}
+		if !slices.Equal(got, c.want) {
+			t.Errorf("%+v gives %q, want %q", c.o, got, c.want)
 		}
 	}
-	slices.Sort(got)
-	if len(got) != 3 || len(slices.Compact(got)) != 3 {
-		t.Errorf("chosen are %q", got)
+	for _, o := range []options{{only: []string{"cgroups"}}, {suite: "potato"}} {
+		if _, err := chosen(o); err == nil {
+			t.Errorf("%+v was taken", o)
+		}
 	}
-	if _, err := chosen([]string{"cgroups"}); err == nil {
-		t.Error("an unknown package was chosen")
+}
+
+// A suite of a few tests keeps to them, whatever is asked for.
+func TestPattern(t *testing.T) {
+	few := testSuite{only: []string{"TestPackage", "TestPlaces"}}
+	for run, want := range map[string]string{
+		"": "^(TestPackage|TestPlaces)$", "Pack": "^(TestPackage)$", "TestPackage/upgrade/x": "^(TestPackage)$/upgrade/x", "Test": "^(TestPackage|TestPlaces)$",
+	} {
+		if got, ok := few.pattern(run); !ok || got != want {
+			t.Errorf("%q gives %q (%v), want %q", run, got, ok, want)
+		}
+	}
+	if got, ok := few.pattern("TestContainer"); ok {
+		t.Errorf("a test that is not of the suite gives %q", got)
+	}
+	if got, ok := (testSuite{}).pattern("A/b"); !ok || got != "A/b" {
+		t.Errorf("%q, %v", got, ok)
 	}
 }

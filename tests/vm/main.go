@@ -1,19 +1,22 @@
-// Command vm runs tests in a machine whose kernel, Python and control groups
-// are not the host's: Debian 13 (Linux 6.12, Python 3.13, systemd 257, pure
-// cgroup v2) under software emulation. It needs root and packages of the
+// Command vm runs tests in machines whose kernel, Python and control groups
+// are not the host's, under software emulation: Debian 13 (trixie: Linux 6.12,
+// Python 3.13, systemd 257) and Debian 12 (bookworm: Linux 6.1, Python 3.11,
+// systemd 252), both with pure cgroup v2. It needs root and packages of the
 // host's distribution, no hardware help.
 //
 //	go run ./tests/vm test             # the suites of suites.go, as `go test` prints them
+//	go run ./tests/vm test -suite bookworm
 //	go run ./tests/vm test -only cgroup,tests/escape -run OOM -v
-//	go run ./tests/vm shell            # a console in the machine
-//	echo uptime | go run ./tests/vm shell
+//	go run ./tests/vm shell            # a console in a machine
+//	echo uptime | go run ./tests/vm shell -suite bookworm
 //	go run ./tests/vm image            # build the image, if it is not there
 //
-// The image is kept in /var/cache/cellblock-vm (CELLBLOCK_VM_CACHE names another
-// place), by a digest of what it is made from. The machine never writes to it.
+// An image is kept in /var/cache/cellblock-vm (CELLBLOCK_VM_CACHE names another
+// place), by a digest of what it is made from. No machine writes to it.
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"flag"
@@ -21,6 +24,7 @@ import (
 	"os"
 	"os/signal"
 	"runtime"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -57,11 +61,12 @@ func command(ctx context.Context, name string, args []string) (int, error) {
 	}
 	flags := flag.NewFlagSet(name, flag.ExitOnError)
 	var o options
+	flags.StringVar(&o.suite, "suite", "", "the release in the machines: trixie, or bookworm; without, all suites on the one and the package on the other")
 	only := flags.String("only", "", "packages to test, separated by commas; all of suites.go without")
 	flags.StringVar(&o.run, "run", "", "-test.run of every suite")
 	flags.BoolVar(&o.verbose, "v", false, "-test.v of every suite")
 	flags.BoolVar(&o.update, "update", false, "-update of every suite; the files in testdata that they write come back")
-	flags.DurationVar(&o.timeout, "timeout", allTime, "when the machine is ended")
+	flags.DurationVar(&o.timeout, "timeout", allTime, "when a machine is ended")
 	flags.Parse(args)
 	if *only != "" {
 		o.only = strings.Split(*only, ",")
@@ -72,24 +77,25 @@ func command(ctx context.Context, name string, args []string) (int, error) {
 	if os.Geteuid() != 0 {
 		return 1, errors.New("building the image needs root")
 	}
-	img, err := prepare(ctx)
-	if err != nil {
-		return 1, err
-	}
 	switch name {
 	case "image":
+		img, err := prepare(ctx, cmp.Or(o.suite, trixie))
+		if err != nil {
+			return 1, err
+		}
 		fmt.Println(img.dir)
 		return 0, nil
 	case "test":
-		return test(ctx, img, o)
+		return test(ctx, o)
 	case "shell":
-		return shell(ctx, img)
+		return shell(ctx, o)
 	}
 	return 2, fmt.Errorf("%q is none of test, shell, image", name)
 }
 
 // options are what a developer may choose.
 type options struct {
+	suite   string
 	only    []string
 	run     string
 	verbose bool
@@ -99,39 +105,66 @@ type options struct {
 
 // test runs the suites in their machines and passes their output on, that of
 // one machine after that of another.
-func test(ctx context.Context, img *image, o options) (int, error) {
-	chosen, err := chosen(o.only)
+func test(ctx context.Context, o options) (int, error) {
+	table, err := chosen(o)
 	if err != nil {
 		return 2, err
+	}
+	var wanted []string
+	for _, r := range table {
+		if len(r.suites) > 0 && !slices.Contains(wanted, r.release) {
+			wanted = append(wanted, r.release)
+		}
+	}
+	images, err := prepareAll(ctx, wanted)
+	if err != nil {
+		return 1, err
 	}
 	work, err := os.MkdirTemp("", "cellblock-vm-")
 	if err != nil {
 		return 1, err
 	}
 	defer os.RemoveAll(work)
-	payload, err := packPayload(ctx, work, chosen, o)
+	payload, err := packPayload(ctx, work, table, o)
 	if err != nil {
 		return 1, err
 	}
-	ctx, cancel := context.WithTimeoutCause(ctx, o.timeout, fmt.Errorf("the machine was ended after %s", o.timeout))
-	defer cancel()
-	var all []*outcome
+	turns, printed := make(chan *outcome, len(table)), make(chan struct{})
+	go func() {
+		defer close(printed)
+		for result := range turns {
+			result.turn(os.Stdout)
+		}
+	}()
+	places := make(chan struct{}, atOnce)
 	var machines []*machine
-	for i, suites := range chosen {
-		if len(suites) == 0 {
+	var results []*outcome
+	var failures []error
+	for i, r := range table {
+		if len(r.suites) == 0 {
 			continue
 		}
-		m, err := img.boot(ctx, i, work, payload)
+		places <- struct{}{}
+		life, cancel := context.WithTimeoutCause(ctx, o.timeout, fmt.Errorf("the machine was ended after %s", o.timeout))
+		defer cancel()
+		m, err := images[r.release].boot(life, i, work, payload)
 		if err != nil {
-			return 1, err
+			failures = append(failures, err)
+			break
 		}
 		defer m.end()
-		machines, all = append(machines, m), append(all, m.await(ctx))
+		result := m.await(life)
+		go func() {
+			<-result.done
+			<-places
+		}()
+		machines, results = append(machines, m), append(results, result)
+		turns <- result
 	}
+	close(turns)
+	<-printed
 	code := 0
-	var failures []error
-	for i, result := range all {
-		result.turn(os.Stdout)
+	for i, result := range results {
 		code, failures = max(code, result.code), append(failures, result.err)
 		if o.update && result.err == nil {
 			failures = append(failures, machines[i].bringBack())
@@ -141,13 +174,22 @@ func test(ctx context.Context, img *image, o options) (int, error) {
 }
 
 // shell gives the console of a machine to the terminal.
-func shell(ctx context.Context, img *image) (int, error) {
+func shell(ctx context.Context, o options) (int, error) {
+	o.suite = cmp.Or(o.suite, trixie)
+	table, err := chosen(options{suite: o.suite})
+	if err != nil {
+		return 2, err
+	}
+	img, err := prepare(ctx, o.suite)
+	if err != nil {
+		return 1, err
+	}
 	work, err := os.MkdirTemp("", "cellblock-vm-")
 	if err != nil {
 		return 1, err
 	}
 	defer os.RemoveAll(work)
-	payload, err := packPayload(ctx, work, machines, options{})
+	payload, err := packPayload(ctx, work, table, o)
 	if err != nil {
 		return 1, err
 	}

@@ -23,7 +23,7 @@ func sources() (string, error) {
 
 // packPayload builds the test binaries, cellblock and this program, and puts
 // them and the files that tests read onto a disk of their own.
-func packPayload(ctx context.Context, work string, chosen [][]testSuite, o options) (string, error) {
+func packPayload(ctx context.Context, work string, table []row, o options) (string, error) {
 	src, err := sources()
 	if err != nil {
 		return "", err
@@ -51,7 +51,7 @@ func packPayload(ctx context.Context, work string, chosen [][]testSuite, o optio
 		return "", err
 	}
 	var pkgs []string
-	for _, s := range slices.Concat(chosen...) {
+	for _, s := range suitesOf(table) {
 		if slices.Contains(pkgs, s.pkg) {
 			continue
 		}
@@ -82,7 +82,7 @@ func packPayload(ctx context.Context, work string, chosen [][]testSuite, o optio
 			return "", err
 		}
 	}
-	args := []string{"-run=" + o.run, fmt.Sprintf("-v=%v", o.verbose), fmt.Sprintf("-update=%v", o.update), "-only=" + strings.Join(pkgs, ",")}
+	args := []string{"-suite=" + o.suite, "-run=" + o.run, fmt.Sprintf("-v=%v", o.verbose), fmt.Sprintf("-update=%v", o.update), "-only=" + strings.Join(pkgs, ",")}
 	if err := os.WriteFile(filepath.Join(dir, "arguments"), []byte(strings.Join(args, "\n")), 0o644); err != nil {
 		return "", err
 	}

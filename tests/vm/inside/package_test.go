@@ -272,6 +272,13 @@ profile cellblock-test-restricted {
 // allowedByProfile: the package's profile gives its programs what AppArmor
 // withholds from others.
 func allowedByProfile(t *testing.T) {
+	if parser := done(t, "apparmor_parser", "--version"); strings.Contains(parser, "version 3.") {
+		// It knows neither the profile's words nor the restriction.
+		if _, err := os.Lstat("/etc/apparmor.d/cellblock"); err == nil {
+			t.Error("there is a profile that this AppArmor cannot read")
+		}
+		return
+	}
 	if out := done(t, "cellblock", "doctor"); !strings.Contains(strings.Join(strings.Fields(out), " "), "apparmor available profile cellblock (unconfined)") {
 		t.Errorf("the doctor does not name the profile:\n%s", out)
 	}
