@@ -16,8 +16,9 @@ import (
 // With -update tests write their golden files anew. In the machine they do so in
 // a copy of the sources' testdata; what they changed comes back as an archive.
 
-// writtenDir is where tests run in the machine when they may write.
-const writtenDir = "/run/cellblock-src"
+// writtenDir is where tests run in the machine when they may write. Debian 12 runs
+// no program below /run.
+const writtenDir = "/var/tmp/cellblock-src"
 
 // packWritten writes the files in testdata below after that are not so below before.
 func packWritten(to io.Writer, before, after string) error {
