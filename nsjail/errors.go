@@ -26,6 +26,8 @@ type StepError struct {
 	Index int           // of the plan; -1 where the host itself failed
 	Errno syscall.Errno // 0 where there is none
 	Text  string
+
+	cause error // where there is no errno: such as that of a context
 }
 
 func (e *StepError) Error() string {
@@ -35,10 +37,11 @@ func (e *StepError) Error() string {
 	return fmt.Sprintf("cannot build the cell: step %d %s: %s", e.Index, e.Step, e.Text)
 }
 
-// Unwrap gives the errno, so that errors.Is(err, syscall.EPERM) works.
+// Unwrap gives the errno, so that errors.Is(err, syscall.EPERM) works, or else what
+// was behind it: errors.Is(err, context.Canceled).
 func (e *StepError) Unwrap() error {
 	if e.Errno == 0 {
-		return nil
+		return e.cause
 	}
 	return e.Errno
 }
@@ -54,7 +57,7 @@ func hostStep(step string, err error) error {
 	}
 	var errno syscall.Errno
 	errors.As(err, &errno)
-	return &StepError{Step: step, Index: -1, Errno: errno, Text: err.Error()}
+	return &StepError{Step: step, Index: -1, Errno: errno, Text: err.Error(), cause: err}
 }
 
 // MissingError is a layer that this host cannot give and that the caller did

@@ -390,7 +390,8 @@ func TestClientGoesAway(t *testing.T) {
 // A context whose maker went away before it was told is listed and can be removed, or
 // is not there.
 func TestContextOfAClientThatIsGone(t *testing.T) {
-	c := serve(t, api.Settings{}, Settings{})
+	log := new(lines)
+	c := serve(t, api.Settings{Log: slog.New(slog.NewTextHandler(log, nil))}, Settings{})
 	c.sandbox()
 	for i := range executor.MaxContexts {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Duration(i+1)*500*time.Microsecond)
@@ -417,6 +418,9 @@ func TestContextOfAClientThatIsGone(t *testing.T) {
 		}
 	}
 	c.run(map[string]any{"code": "1"})
+	if told := log.String(); strings.Contains(told, "level=ERROR") {
+		t.Errorf("who goes away is no fault of the service's:\n%s", told)
+	}
 }
 
 func TestPaths(t *testing.T) {

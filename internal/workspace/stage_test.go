@@ -211,6 +211,37 @@ func TestStaysInside(t *testing.T) {
 	}
 }
 
+// A link with ".." in it is followed while files are renamed elsewhere on the host, which
+// is when the kernel does not know for a moment whether it stays inside.
+func TestLinksWhileOthersRename(t *testing.T) {
+	src, elsewhere := newPlace(t), newPlace(t)
+	src.write(t, "big", "x")
+	src.write(t, "pkg/a", "a")
+	src.link(t, "../big", "pkg/up")
+	elsewhere.write(t, "a", "a")
+	done, ended := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(ended)
+		for from, to := elsewhere.at("a"), elsewhere.at("b"); ; from, to = to, from {
+			select {
+			case <-done:
+				return
+			default:
+			}
+			if err := os.Rename(from, to); err != nil {
+				t.Error(err)
+				return
+			}
+		}
+	}()
+	defer func() { close(done); <-ended }()
+	for range 3000 {
+		f, err := src.openLinkTarget("pkg/up")
+		must(t, err)
+		f.Close()
+	}
+}
+
 func TestCollectTree(t *testing.T) {
 	src, outside := newPlace(t), newPlace(t)
 	outside.write(t, "secret", secret)

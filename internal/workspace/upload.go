@@ -183,15 +183,26 @@ func (t *Tree) add(u Upload, path string, l Limits) {
 	}
 }
 
+// linkTries is how often a link is followed whose ".." met a rename or a mount anywhere
+// on the host: the kernel then cannot say that the path stays beneath (openat2(2), EAGAIN).
+const linkTries = 100
+
 // openLinkTarget opens the regular file that a symbolic link leads to, as long
 // as every step stays beneath d.
 func (d *Dir) openLinkTarget(path string) (*File, error) {
 	d.mu.RLock()
 	defer d.mu.RUnlock()
-	fd, err := sys.Openat2(d.fd, path, sys.OpenHow{
-		Flags:   syscall.O_RDONLY | openFlags&^syscall.O_NOFOLLOW,
-		Resolve: sys.ResolveBeneath | sys.ResolveNoMagiclinks | sys.ResolveNoXdev,
-	})
+	var fd int
+	var err error
+	for range linkTries {
+		fd, err = sys.Openat2(d.fd, path, sys.OpenHow{
+			Flags:   syscall.O_RDONLY | openFlags&^syscall.O_NOFOLLOW,
+			Resolve: sys.ResolveBeneath | sys.ResolveNoMagiclinks | sys.ResolveNoXdev,
+		})
+		if !errors.Is(err, syscall.EAGAIN) {
+			break
+		}
+	}
 	if err != nil {
 		return nil, fmt.Errorf("cannot open what %s leads to: %w", Quote(path), err)
 	}
