@@ -59,6 +59,7 @@ func (e *execution) execute(ctx context.Context, stdout, stderr func([]byte)) (e
 		Code: e.body.Code, StageName: e.body.StageName, InputFiles: files, FreshNamespace: e.body.FreshNamespace,
 		Timeout: duration(e.body.Timeout), Validate: e.body.Validate, Stdout: stdout, Stderr: stderr,
 	})
+	result.Hint = inRequests.Replace(result.Hint)
 	err = e.nameInputs(err)
 	e.note(result, err)
 	return result, err

@@ -75,7 +75,7 @@ func (o *Options) Keys() []Key {
 		{"spool", String(&o.Spool), "`DIR` for uploads on their way (default: the system's for temporary files)"},
 		{"spool_size", Size(&o.SpoolSize), "what they may take there together, `SIZE`; one caller may have a quarter of it (default 2G, or 8 workspaces)"},
 		{"cgroup_parent", String(&o.CgroupParent), "make cells' cgroups below `GROUP` (default: the service's own)"},
-		{"without", List(&o.Without), "do without a `LAYER` that this host lacks: cgroup, landlock, two-ids"},
+		{"without", List(&o.Without), "do without a `LAYER` that this host lacks: cgroup, landlock"},
 		{"env", Env(&o.Env), "set an environment variable of all code, `NAME=VALUE`; may be repeated"},
 		{"timeout", Duration(&o.Timeout), "`TIME` by the clock of an execution that names none (default 30s)"},
 		{"max_timeout", Duration(&o.MaxTimeout), "longest `TIME` that one may ask for (default 1h)"},

@@ -3,6 +3,7 @@ package servicecli
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -12,6 +13,7 @@ import (
 	"net/url"
 	"os"
 	"strings"
+	"syscall"
 
 	"github.com/spf13/pflag"
 
@@ -94,11 +96,7 @@ func (c *client) send(ctx context.Context, method, path string, body io.Reader, 
 	}
 	resp, err := c.http.Do(r)
 	if err != nil {
-		var op *net.OpError
-		if errors.As(err, &op) {
-			err = op
-		}
-		return nil, fmt.Errorf("no service answers at %s: %w: start one with cellblock serve, or name another with --url or CELLBLOCK_URL", c.where, err)
+		return nil, c.unanswered(err)
 	}
 	if resp.StatusCode < 400 {
 		return resp, nil
@@ -117,6 +115,33 @@ func (c *client) send(ctx context.Context, method, path string, body io.Reader, 
 		p.Detail += " (this command takes it from CELLBLOCK_TOKEN)"
 	}
 	return nil, p
+}
+
+// unanswered explains why there is no answer, and what to do about that.
+func (c *client) unanswered(err error) error {
+	var op *net.OpError
+	var link *url.Error
+	var cert *tls.CertificateVerificationError
+	var record tls.RecordHeaderError
+	if errors.As(err, &link) {
+		err = link.Err // the address is named below
+	}
+	if errors.As(err, &op) {
+		err = op
+	}
+	switch {
+	case errors.As(err, &cert):
+		return fmt.Errorf("the service at %s shows a certificate that this machine does not trust: %w: name the authority's with SSL_CERT_FILE", c.where, err)
+	case errors.As(err, &record):
+		return fmt.Errorf("what answers at %s speaks no TLS: %w: is it http://?", c.where, err)
+	case errors.Is(err, syscall.EACCES):
+		return fmt.Errorf("this user may not call the service at %s: %w: become a member of its group, as whom it lets in is named there (cellblock serve --group)", c.where, err)
+	case errors.As(err, &op) && op.Op == "dial":
+		return fmt.Errorf("no service answers at %s: %w: start one with cellblock serve, or name another with --url or CELLBLOCK_URL", c.where, err)
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, syscall.ECONNRESET):
+		return fmt.Errorf("what listens at %s closed the connection without an answer: %w: is it https://, or did the service end?", c.where, err)
+	}
+	return fmt.Errorf("the service at %s could not be asked: %w", c.where, err)
 }
 
 // ask sends in (nil: nothing) and decodes the answer into out (nil: nothing).

@@ -13,13 +13,13 @@ import (
 func newConfig(a *app) *cobra.Command {
 	cmd := &cobra.Command{Use: "config", Short: "Check the service's configuration, list its keys, make a token"}
 	cmd.AddCommand(newConfigCheck(a), newConfigKeys(a), newConfigToken(a))
-	return cmd
+	return group(cmd)
 }
 
 // newConfigCheck: what `serve` would refuse at its start.
 func newConfigCheck(a *app) *cobra.Command {
 	return &cobra.Command{
-		Use: "check [FILE]", Short: "Say whether a configuration can be used", Args: cobra.MaximumNArgs(1),
+		Use: "check [FILE]", Short: "Say whether a configuration can be used", Args: arguments(0, 1),
 		Example: "  cellblock config check /etc/cellblock/cellblock.toml",
 		RunE: func(_ *cobra.Command, args []string) error {
 			path := configPath("")
@@ -64,7 +64,7 @@ func newConfigKeys(a *app) *cobra.Command {
 
 func newConfigToken(a *app) *cobra.Command {
 	return &cobra.Command{
-		Use: "token NAME", Short: "Make a token: the secret for the client, the line for the tokens file", Args: cobra.ExactArgs(1),
+		Use: "token NAME", Short: "Make a token: the secret for the client, the line for the tokens file", Args: arguments(1, 1),
 		RunE: func(_ *cobra.Command, args []string) error {
 			if args[0] == "" || len(args[0]) > 64 || strings.ContainsAny(args[0], " \t\r\n#") {
 				return config.Usagef("%q is no name of a token: 1 to 64 characters without blanks", args[0])

@@ -28,7 +28,7 @@ func newFiles(a *app) *cobra.Command {
 	c.add(cmd.PersistentFlags())
 	sub := func(use, short string, least, most int, run func(*client, []string) error) {
 		cmd.AddCommand(&cobra.Command{
-			Use: use, Short: short, Args: cobra.RangeArgs(least, most), DisableFlagsInUseLine: true,
+			Use: use, Short: short, Args: arguments(least, most), DisableFlagsInUseLine: true,
 			RunE: func(_ *cobra.Command, args []string) error {
 				client, err := c.connect()
 				if err != nil {
@@ -40,11 +40,11 @@ func newFiles(a *app) *cobra.Command {
 	}
 	sub("list SESSION", "List the files of the workspace", 1, 1, c.list)
 	sub("get SESSION PATH [TO]", "Copy a file of the workspace to this machine; TO may be - for standard output", 2, 3, c.get)
-	sub("put SESSION FILE [PATH]", "Copy a file of this machine into the workspace", 2, 3, c.put)
+	sub("put SESSION FILE [PATH]", "Copy a file of this machine into the workspace; FILE may be - for standard input", 2, 3, c.put)
 	sub("remove SESSION PATH", "Delete a file of the workspace; one that is not there is no error", 2, 2, func(client *client, args []string) error {
 		return client.ask(context.Background(), "DELETE", filePath(args[0], args[1]), nil, nil)
 	})
-	return cmd
+	return group(cmd)
 }
 
 func filePath(session, path string) string {
@@ -99,11 +99,21 @@ func (c *filesCommand) put(client *client, args []string) error {
 	if len(args) == 3 {
 		path = args[2]
 	}
-	f, err := os.Open(args[1])
-	if err != nil {
-		return config.Usagef("cannot read: %v", err)
+	if args[1] == "-" && len(args) < 3 {
+		return config.Usagef("a name is needed for what comes from standard input: cellblock files put %s - PATH", args[0])
 	}
-	defer f.Close()
+	f := c.app.In
+	if args[1] != "-" {
+		file, err := os.Open(args[1])
+		if err != nil {
+			return config.Usagef("cannot read: %v", err)
+		}
+		defer file.Close()
+		if st, err := file.Stat(); err == nil && st.IsDir() {
+			return config.Usagef("cannot read: %s is a directory: put its files one by one, or in an archive", args[1])
+		}
+		f = file
+	}
 	resp, err := client.send(context.Background(), "PUT", filePath(args[0], path), f, "Content-Type", "application/octet-stream")
 	if err != nil {
 		return err

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"os"
 	"os/signal"
 	"syscall"
 	"text/tabwriter"
@@ -13,6 +14,7 @@ import (
 
 	"github.com/docker/go-units"
 	"github.com/spf13/cobra"
+	"golang.org/x/term"
 
 	"github.com/cellblock/cellblock/executor"
 	"github.com/cellblock/cellblock/internal/api"
@@ -46,7 +48,7 @@ func newSessions(a *app) *cobra.Command {
 func (c *sessionsCommand) newCommand() *cobra.Command {
 	var body api.NewSession
 	var memory, workspace int64
-	cmd := &cobra.Command{Use: "new [ID]", Short: "Make a session and print its id", Args: cobra.MaximumNArgs(1)}
+	cmd := &cobra.Command{Use: "new [ID]", Short: "Make a session and print its id", Args: arguments(0, 1)}
 	fs := cmd.Flags()
 	fs.StringVar(&body.Root, "root", "", "use the prepared root of this `NAME`")
 	fs.Var(config.List(&body.Preload), "preload", "import `MODULES` first: pandas, numpy as np")
@@ -88,7 +90,7 @@ func (c *sessionsCommand) interruptCommand() *cobra.Command {
 func (c *sessionsCommand) resultCommand() *cobra.Command {
 	asJSON := false
 	cmd := &cobra.Command{
-		Use: "result ID", Short: "Wait for what runs in a session, and print the result of its last execution", Args: cobra.ExactArgs(1),
+		Use: "result ID", Short: "Wait for what runs in a session, and print the result of its last execution", Args: arguments(1, 1),
 		RunE: func(_ *cobra.Command, args []string) error {
 			client, err := c.connect()
 			if err != nil {
@@ -122,7 +124,7 @@ func (c *sessionsCommand) resultCommand() *cobra.Command {
 
 func (c *sessionsCommand) each(use, short string, do func(context.Context, *client, string) error) *cobra.Command {
 	return &cobra.Command{
-		Use: use, Short: short, Args: cobra.MinimumNArgs(1),
+		Use: use, Short: short, Args: arguments(1, 0),
 		RunE: func(_ *cobra.Command, args []string) error {
 			client, err := c.connect()
 			if err != nil {
@@ -145,7 +147,7 @@ func (c *sessionsCommand) list() error {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
-	w := &watch{clear: c.watch && !c.json}
+	w := &watch{live: c.watch, clear: c.watch && isTerminal(c.app.Out)}
 	tick := time.NewTicker(c.every)
 	defer tick.Stop()
 	for {
@@ -167,9 +169,15 @@ func (c *sessionsCommand) list() error {
 	}
 }
 
+func isTerminal(w io.Writer) bool {
+	f, ok := w.(*os.File)
+	return ok && term.IsTerminal(int(f.Fd()))
+}
+
 // watch remembers what was seen last, to tell how much CPU is used.
 type watch struct {
-	clear bool
+	live  bool
+	clear bool // the screen, where there is one
 	at    time.Time
 	cpu   map[string]float64
 }
@@ -198,7 +206,7 @@ func (c *sessionsCommand) print(w *watch, list []api.SessionInfo) error {
 	for _, s := range list {
 		seen[s.ID] = s.Usage.CPUSeconds
 		cpu := fmt.Sprintf("%.1f s", s.Usage.CPUSeconds)
-		if last, ok := w.cpu[s.ID]; ok && w.clear {
+		if last, ok := w.cpu[s.ID]; ok && w.live {
 			cpu = fmt.Sprintf("%.0f %%", max(0, 100*(s.Usage.CPUSeconds-last)/now.Sub(w.at).Seconds()))
 		}
 		idle := "-"

@@ -12,6 +12,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -82,6 +83,33 @@ func noArguments(cmd *cobra.Command, args []string) error {
 		return config.Usagef("%s takes no argument, and %q was given", cmd.CommandPath(), args[0])
 	}
 	return nil
+}
+
+// group is a command that only has commands, and says so where none of them is named.
+func group(cmd *cobra.Command) *cobra.Command {
+	var names []string
+	for _, sub := range cmd.Commands() {
+		names = append(names, sub.Name())
+	}
+	cmd.Args = func(cmd *cobra.Command, args []string) error {
+		if len(args) == 0 {
+			return config.Usagef("say what to do: %s (see: %s --help)", strings.Join(names, ", "), cmd.CommandPath())
+		}
+		return config.Usagef("there is no command %q: there are %s", cmd.Name()+" "+args[0], strings.Join(names, ", "))
+	}
+	cmd.RunE = func(*cobra.Command, []string) error { return nil }
+	return cmd
+}
+
+// arguments are for a command that takes from least to most, or any number from least on
+// where most is 0. They are those that its line of use names.
+func arguments(least, most int) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		if len(args) >= least && (len(args) <= most || most == 0) {
+			return nil
+		}
+		return config.Usagef("%d arguments were given, and it is: %s", len(args), cmd.UseLine())
+	}
 }
 
 // printJSON prints a value on one line.

@@ -3,6 +3,11 @@ package service
 import (
 	"bytes"
 	"errors"
+	"io"
+	"log"
+	"net"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -11,6 +16,25 @@ import (
 )
 
 // The commands that are clients of a service, and those about its configuration.
+// closesAtOnce is the address of something that takes connections and ends them.
+func closesAtOnce(t *testing.T) (url string) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			c.Close()
+		}
+	}()
+	return "http://" + l.Addr().String()
+}
+
 func TestCommands(t *testing.T) {
 	s := start(t)
 	built, err := build()
@@ -25,6 +49,10 @@ func TestCommands(t *testing.T) {
 		}
 		return path
 	}
+	stranger := httptest.NewTLSServer(http.NotFoundHandler())
+	defer stranger.Close()
+	stranger.Config.ErrorLog = log.New(io.Discard, "", 0)
+	silent := closesAtOnce(t)
 	for _, row := range []struct {
 		args           string // with | between them
 		status         int
@@ -57,6 +85,16 @@ func TestCommands(t *testing.T) {
 		{"sessions|end|other", 0, "", ""},
 		{"files|put|s|" + file("sales.csv", "a,b\n"), 0, "", ""},
 		{"files|put|s|" + filepath.Join(dir, "sales.csv") + "|../x", 2, "", "file name"},
+		{"files|put|s|" + dir, 2, "", "is a directory"},
+		{"files|put|s|-", 2, "", "a name is needed"},
+		{"files|put|s|-|program.py", 0, "", ""},
+		{"files|get|s|program.py|-", 0, "from stdin", ""},
+		{"files|ls|s", 2, "", `no command "files ls": there are get, list, put, remove`},
+		{"files", 2, "", "say what to do: get, list, put, remove"},
+		{"files|list", 2, "", "0 arguments were given, and it is: cellblock files list SESSION"},
+		{"config|bogus", 2, "", `no command "config bogus"`},
+		{"exec|--url|" + stranger.URL + "|-c|1", 125, "", "a certificate that this machine does not trust"},
+		{"exec|--url|" + silent + "|-c|1", 125, "", "closed the connection without an answer"},
 		{"files|list|s", 0, "sales.csv", ""},
 		{"files|get|s|sales.csv|-", 0, "a,b\n", ""},
 		{"files|get|s|sales.csv|" + filepath.Join(dir, "back"), 0, "", ""},
