@@ -352,6 +352,32 @@ func TestSessionsSideBySide(t *testing.T) {
 	}
 }
 
+// Code whose session is closed has no result but what it printed, and no figures
+// that nobody read.
+func TestCloseUnderCode(t *testing.T) {
+	ex := newExecutor(t, executor.Config{})
+	s, err := ex.NewSession(t.Context(), executor.SessionOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	closed := make(chan error, 1)
+	r, err := s.Execute(t.Context(), executor.Request{Code: "print('here', flush=True)\nimport time; time.sleep(99)", Stdout: func([]byte) {
+		go func() { closed <- s.Close() }()
+	}})
+	if !errors.Is(err, executor.ErrClosed) || r.Output != "here\n" {
+		t.Errorf("%q, %v", r.Output, err)
+	}
+	u := r.Usage
+	for name, n := range map[string]float64{"cpu_s": u.CPUSeconds, "memory_peak_bytes": float64(u.MemoryPeakBytes), "processes_peak": float64(u.ProcessesPeak)} {
+		if n < 0 || (n == 0) != slices.Contains(u.Unmeasured, name) {
+			t.Errorf("%s is %g, unmeasured are %v", name, n, u.Unmeasured)
+		}
+	}
+	if err := <-closed; err != nil {
+		t.Error(err)
+	}
+}
+
 func TestInterruptAndCancel(t *testing.T) {
 	ex := newExecutor(t, executor.Config{})
 	ctx := context.Background()

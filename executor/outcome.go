@@ -123,11 +123,20 @@ func (x *run) usage() Usage {
 		}
 		return u
 	}
-	u.CPUSeconds = (x.after.CPU - x.before).Seconds()
-	u.MemoryPeakBytes = x.after.MemoryPeak
-	u.ProcessesPeak = x.after.PIDsPeak
-	u.LifetimePeaks = []string{"processes_peak"}
-	if !x.reset {
+	// A figure that the kernel does not give, or gave no more, is none.
+	if x.before >= 0 && x.after.CPU >= x.before {
+		u.CPUSeconds = (x.after.CPU - x.before).Seconds()
+	} else {
+		u.Unmeasured = append(u.Unmeasured, "cpu_s")
+	}
+	if u.ProcessesPeak = max(x.after.PIDsPeak, 0); x.after.PIDsPeak < 0 {
+		u.Unmeasured = append(u.Unmeasured, "processes_peak")
+	} else {
+		u.LifetimePeaks = append(u.LifetimePeaks, "processes_peak")
+	}
+	if u.MemoryPeakBytes = max(x.after.MemoryPeak, 0); x.after.MemoryPeak < 0 {
+		u.Unmeasured = append(u.Unmeasured, "memory_peak_bytes")
+	} else if !x.reset {
 		u.LifetimePeaks = append(u.LifetimePeaks, "memory_peak_bytes")
 	}
 	return u

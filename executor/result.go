@@ -187,6 +187,7 @@ type Usage struct {
 	// life so far, since the kernel cannot reset them.
 	LifetimePeaks []string `json:"lifetime_peaks,omitempty"`
 	// Unmeasured names the figures above that are 0 because nothing measured
-	// them: without the group layer, peaks, and the CPU time of a REPL that lives.
+	// them: without the group layer, peaks, and the CPU time of a REPL that lives;
+	// what this kernel does not count; and all of a cell that ended under its code.
 	Unmeasured []string `json:"unmeasured,omitempty"`
 }

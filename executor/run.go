@@ -30,8 +30,8 @@ const floodFactor = 256
 // The error is not nil when nothing can be said of the code: the request is
 // invalid (*InvalidError), the cell could not be built (*nsjail.StepError,
 // *nsjail.MissingError, *nsjail.PostureError, errors of package rootfs), the
-// session is closed (ErrClosed), or ctx ended first. Whatever the code did is
-// in the Result.
+// session is closed, or was while the code ran (ErrClosed), or ctx ended first.
+// Whatever the code did is in the Result.
 func (s *Session) Execute(ctx context.Context, r Request) (Result, error) {
 	if err := r.check(); err != nil {
 		return Result{}, err
@@ -69,6 +69,9 @@ func (s *Session) Execute(ctx context.Context, r Request) (Result, error) {
 	}
 	s.ex.cfg.Trace.Mark("code ran")
 	result := run.result()
+	if run.reply == nil && s.cellIsOver() {
+		return result, ErrClosed
+	}
 	if err := s.bringOut(ctx, r, run, &result); err != nil {
 		return result, err
 	}
@@ -89,7 +92,7 @@ type run struct {
 
 	out, err stream
 	flood    chan struct{}
-	before   time.Duration // CPU time of the cell
+	before   time.Duration // CPU time of the cell; -1: not known
 	reset    bool
 	began    time.Time
 	took     time.Duration
@@ -107,7 +110,7 @@ type run struct {
 	lostBefore bool // it ended between executions; this one has a fresh one
 	died       bool // by itself, or by a signal that was not ours
 	exit       nsjail.Exit
-	after      cgroup.Stats
+	after      cgroup.Stats // -1: not known
 	oom        bool
 }
 
@@ -155,8 +158,11 @@ func scriptName(r Request) string {
 func (x *run) start() {
 	s := x.s
 	if g := s.cell.Group(); g != nil {
+		var err error
 		x.reset, _ = g.ResetPeak()
-		x.before, _ = g.CPU()
+		if x.before, err = g.CPU(); err != nil {
+			x.before = -1
+		}
 	}
 	x.request = repl.Request{
 		Code: x.r.Code, Filename: x.name, Module: x.r.Module, Argv: x.r.Argv, Stdin: x.r.Stdin, Env: variables(x.r.Env),
@@ -354,7 +360,10 @@ func (x *run) settle() {
 	x.out.finish()
 	x.err.finish()
 	if g := s.cell.Group(); g != nil {
-		x.after, _ = g.Stats()
+		var err error
+		if x.after, err = g.Stats(); err != nil {
+			x.after = cgroup.Stats{CPU: -1, MemoryPeak: -1, PIDsPeak: -1, OOMKills: s.oomKills} // it went with the cell
+		}
 		x.oom = x.oom || x.after.OOMKills > s.oomKills
 		s.oomKills = x.after.OOMKills
 	}

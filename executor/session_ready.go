@@ -60,6 +60,16 @@ func (s *Session) isOver() bool {
 	return closed || s.of != nil && s.of.isOver()
 }
 
+// cellIsOver says that the session was closed whose cell this one runs in.
+func (s *Session) cellIsOver() bool {
+	if s.of != nil {
+		s = s.of
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.closed
+}
+
 func isClosed(c <-chan struct{}) bool {
 	select {
 	case <-c:

@@ -12,9 +12,14 @@ func TestDeleteWhileItRuns(t *testing.T) {
 	c := serve(t, Settings{})
 	path := c.session(NewSession{ID: "s"})
 	done := make(chan *reply, 1)
-	running := c.started(path, Execution{Code: "print('here', flush=True)\nwhile True: pass"})
-	defer running()
+	ran, result := make(chan *reply, 1), make(chan *reply, 1)
+	go func() {
+		ran <- c.ask("POST", path+"/execute", Execution{Code: "open('mark', 'w').close()\nwhile True: pass"})
+	}()
+	c.untilThere(path + "/files/mark")
 	go func() { done <- c.ask("POST", path+"/execute", Execution{Code: "1"}) }() // waits for its turn
+	go func() { result <- c.ask("GET", path+"/result", nil) }()                  // likewise
+	c.untilReading(1)
 	var both sync.WaitGroup
 	for range 2 {
 		both.Go(func() { c.ask("DELETE", path, nil).want(204) })
@@ -29,9 +34,21 @@ func TestDeleteWhileItRuns(t *testing.T) {
 	case <-time.After(20 * time.Second):
 		t.Fatal("who waited was told nothing")
 	}
+	(<-ran).problem(KindLost)
+	(<-result).problem(KindLost)
 	c.ask("GET", path, nil).problem(KindNotFound)
 	if n := decode[Stats](c.ask("GET", "/v1/stats", nil)); n.Sessions != 0 || n.MemoryBytes != 0 {
 		t.Errorf("%+v", n)
+	}
+}
+
+// untilThere returns when something is at a path.
+func (c *client) untilThere(path string) {
+	c.t.Helper()
+	for deadline := time.Now().Add(20 * time.Second); c.ask("GET", path, nil).status != 200; {
+		if time.Now().After(deadline) {
+			c.t.Fatalf("nothing is at %s", path)
+		}
 	}
 }
 

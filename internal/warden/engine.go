@@ -86,7 +86,7 @@ type Session interface {
 	Lost() bool
 	// Result is what came of its last execution, also where nobody was there to be
 	// told; it waits for those under way. ErrNoResult: there is none, or it is no
-	// longer kept.
+	// longer kept. executor.ErrClosed: the session ended first.
 	Result(ctx context.Context) (executor.Result, error)
 
 	Files() (files []executor.FileInfo, whole bool, err error)

@@ -38,13 +38,13 @@ func newLocalSession(l *Local, spec Spec, of *shared) *local {
 func (s *local) Close() error { return s.close() }
 
 func (s *local) end() error {
+	s.mu.Lock()
+	s.ended = true // before what runs is over, or who waits for its result would find none
+	s.mu.Unlock()
 	var err error
 	if s.Session != nil {
 		err = s.Session.Close()
 	}
-	s.mu.Lock()
-	s.ended = true
-	s.mu.Unlock()
 	s.engine.results.drop(s)
 	s.engine.release(s.memory)
 	s.engine.pool.give(s.of)
@@ -115,8 +115,14 @@ func (s *local) Result(ctx context.Context) (executor.Result, error) {
 	case <-ctx.Done():
 		return executor.Result{}, ctx.Err()
 	}
+	s.mu.Lock()
+	ended := s.ended
+	s.mu.Unlock()
 	r, ok := s.engine.results.get(s)
-	if !ok {
+	switch {
+	case ended:
+		return executor.Result{}, executor.ErrClosed
+	case !ok:
 		return r, ErrNoResult
 	}
 	return r, nil
