@@ -334,6 +334,31 @@ func TestInsideSharedMounts(t *testing.T) {
 	}
 }
 
+// A cell that got another weight of CPU than its own runs no code.
+func TestPostureFindsAnotherWeight(t *testing.T) {
+	testkit.Require(t, testkit.Root, testkit.MemoryController)
+	s := spec(t)
+	s.Limits.CPUWeight = 10
+	cell, proc, _ := start(t, s)
+	if err := cell.CheckPosture(proc); err != nil {
+		t.Fatal(err)
+	}
+	for _, dir := range cell.Group().Paths() {
+		for name, usual := range map[string]string{"cpu.shares": "1024", "cpu.weight": "100"} {
+			if _, err := os.Stat(dir + "/" + name); err != nil {
+				continue
+			}
+			if err := os.WriteFile(dir+"/"+name, []byte(usual), 0); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	var posture *nsjail.PostureError
+	if err := cell.CheckPosture(proc); !errors.As(err, &posture) || !strings.Contains(err.Error(), "the group's weight of CPU is 100, not 10") {
+		t.Errorf("%v", err)
+	}
+}
+
 func TestPostureFindsWhatIsMissing(t *testing.T) {
 	testkit.Require(t, testkit.Root, testkit.MemoryController)
 	ctx := context.Background()
