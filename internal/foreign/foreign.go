@@ -30,7 +30,7 @@ const (
 )
 
 // patience is how long a call may take, and how long a thread is waited for.
-var patience = 10 * time.Second
+const patience = 10 * time.Second
 
 // ErrNoAnswer says that a call did not return in time, or that so many others do
 // not that there is no thread for it.

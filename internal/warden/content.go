@@ -33,7 +33,7 @@ func (s *Server) open(p *pending) (any, error) {
 }
 
 // mostRead is how much of a file one answer has.
-const mostRead = 256 << 10
+const mostRead = 128 << 10
 
 // read sends a part of what is open, as the output of a call; none: it ends there.
 func (s *Server) read(p *pending) (any, error) {
@@ -64,14 +64,18 @@ func (c *conn) closeFile() {
 	}
 }
 
-// content is the source of a file that a warden has open.
+// content is the source of a file that a warden has open. It asks for more than is
+// wanted, as most files are read from their start to their end in small pieces.
 type content struct {
 	client *Client
 	path   string
+	size   int64
 
 	conn    *conn
 	closed  atomic.Bool
 	reading sync.Mutex // held while the connection is in use
+	ahead   []byte     // what came last, from here on:
+	at      int64
 }
 
 // openFile opens a file, which has the connection to itself until it is closed.
@@ -92,22 +96,27 @@ func (c *Client) openFile(call call) (_ *executor.File, cells int, err error) {
 	}
 	path := string(call.Path)
 	e := workspace.Entry{Path: path, Size: opened.Size, Mode: opened.Mode, Mtime: opened.Mtime}
-	return workspace.NewFile(e, &content{client: c, path: path, conn: k}), opened.Cells, nil
+	return workspace.NewFile(e, &content{client: c, path: path, size: opened.Size, conn: k}), opened.Cells, nil
 }
 
 // ReadAt implements workspace.Source.
 func (x *content) ReadAt(p []byte, off int64) (n int, err error) {
 	x.reading.Lock()
 	defer x.reading.Unlock()
-	into := func(b []byte) { n += copy(p[n:], b) }
-	_, err = x.client.on(context.Background(), x.conn, &exchange{call: call{Method: "read", Offset: off, Size: int64(len(p))}, stdout: into})
+	if from := off - x.at; from >= 0 && from < int64(len(x.ahead)) && !x.closed.Load() {
+		return copy(p, x.ahead[from:]), nil
+	}
+	x.at, x.ahead = off, x.ahead[:0]
+	into := func(b []byte) { x.ahead = append(x.ahead, b...) }
+	size := min(mostRead, max(0, x.size-off))
+	_, err = x.client.on(context.Background(), x.conn, &exchange{call: call{Method: "read", Offset: off, Size: size}, stdout: into})
 	if err != nil { // the session has ended, or the file was closed meanwhile
 		if errors.Is(err, executor.ErrClosed) || x.closed.Load() {
 			err = fs.ErrClosed
 		}
 		return 0, fmt.Errorf("cannot read %s: %w", workspace.Quote(x.path), err)
 	}
-	return n, nil
+	return copy(p, x.ahead), nil
 }
 
 // Now implements workspace.Source: nobody asks of what is in a workspace.
