@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"os/signal"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -46,6 +47,7 @@ type serveCommand struct {
 	options  options
 	config   string
 	lifeline bool
+	idle     []string // flags of atWarden that were given
 }
 
 func newServe(a *app) *cobra.Command {
@@ -64,9 +66,20 @@ func newServe(a *app) *cobra.Command {
 		if err := config.Settle(keys, fs, configPath(c.config), os.Environ()); err != nil {
 			return err
 		}
+		for _, name := range atWarden {
+			if f := fs.Lookup(name); f != nil && f.Changed {
+				c.idle = append(c.idle, "--"+name)
+			}
+		}
 		return c.serve()
 	}
 	return cmd
+}
+
+// atWarden is what says what sessions are: with a warden it is the warden's to know.
+var atWarden = []string{
+	"root", "python", "with", "venv", "preload", "template", "state-dir", "runtime-dir", "cgroup-parent", "without", "env",
+	"timeout", "cpu-time", "memory", "cpus", "pids", "workspace-size", "workspace-files", "max-output", "sessions", "total-memory",
 }
 
 // configPath is the file that a flag or the environment names.
@@ -132,6 +145,9 @@ func (c *serveCommand) serve() error {
 	warm := server.Warm
 	if w, ok := settings.Engine.(*warden.Client); ok {
 		log.Info("the warden has the sessions", "socket", c.options.Warden, "version", w.Version())
+		if len(c.idle) > 0 {
+			log.Warn("flags do nothing here: what sessions are is said to the warden", "flags", strings.Join(c.idle, " "))
+		}
 		go func() {
 			<-w.Ended()
 			cancel(errWardenEnded)

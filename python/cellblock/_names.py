@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Tuple
+from typing import Any, Mapping, Tuple
 
 from .errors import InvalidRequest
 
@@ -21,6 +21,20 @@ def check_session_id(session_id: str) -> None:
 def check_stage_name(stage_name: str) -> None:
     if not isinstance(stage_name, str) or not _STAGE.fullmatch(stage_name):
         raise InvalidRequest(f"invalid stage name {stage_name!r}: 1 to 64 of A-Z a-z 0-9 _ -")
+
+
+def check_code(code: Any) -> None:
+    if not isinstance(code, str):
+        raise InvalidRequest(f"the code is of type {type(code).__name__}, and must be str")
+    try:
+        code.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise InvalidRequest(f"the code is no text that could be a file: {error}") from error
+
+
+def check_files(input_files: Any) -> None:
+    if input_files is not None and not isinstance(input_files, Mapping):
+        raise InvalidRequest(f"input_files are of type {type(input_files).__name__}, and must be a mapping: a dict")
 
 
 def script_name(stage_name: "str | None") -> str:

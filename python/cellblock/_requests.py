@@ -9,8 +9,8 @@ from typing import Any, BinaryIO, Dict, Iterator, List, Mapping, NamedTuple, Opt
 from urllib.parse import quote
 
 from ._judge import Issue
-from ._names import check_session_id, check_stage_name, path_parts
-from .errors import InternalError, InvalidRequest, from_problem
+from ._names import check_code, check_files, check_session_id, check_stage_name, path_parts
+from .errors import InternalError, from_problem
 from .results import Result
 
 # What an execution may take beyond its own limit before the service counts as
@@ -58,10 +58,8 @@ def execution(
     fresh_namespace: bool = False,
 ) -> Dict[str, Any]:
     """The fields of an execution."""
-    try:
-        code.encode("utf-8")
-    except UnicodeEncodeError as error:
-        raise InvalidRequest(f"the code is no text that could be a file: {error}") from error
+    check_code(code)
+    check_files(input_files)
     body: Dict[str, Any] = {"code": code}
     if timeout is not None:
         body["timeout"] = timeout

@@ -359,6 +359,7 @@ class AsyncStream:
         self._answer = answer
         self._lines = answer.lines()
         self._result: Optional[Result] = None
+        self._left = False
 
     async def __aiter__(self) -> AsyncIterator[Frame]:
         async for line in self._lines:
@@ -372,7 +373,7 @@ class AsyncStream:
                 continue
             yield frame
         if self._result is None:
-            raise InternalError("the stream ended before the execution did")
+            raise self._missing()
 
     @property
     def result(self) -> _Awaited:
@@ -385,11 +386,18 @@ class AsyncStream:
             async for _ in self:
                 pass
         if self._result is None:
-            raise InternalError("the stream was closed before the execution ended")
+            raise self._missing()
         return self._result
+
+    def _missing(self) -> Exception:
+        """Why there is no result."""
+        if self._left:
+            return NotFound("the stream was left before the execution ended: last_result() of a session has what came of it")
+        return InternalError("the stream ended before the execution did")
 
     async def close(self) -> None:
         """Leave the stream; code that still runs is interrupted."""
+        self._left = self._result is None
         await self._lines.aclose()  # type: ignore[attr-defined]
         self._answer.close()
 

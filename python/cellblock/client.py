@@ -352,6 +352,7 @@ class Stream:
         self._answer = answer
         self._lines = answer.lines()
         self._result: Optional[Result] = None
+        self._left = False
 
     def __iter__(self) -> Iterator[Frame]:
         for line in self._lines:
@@ -366,7 +367,7 @@ class Stream:
                 continue
             yield frame
         if self._result is None:
-            raise InternalError("the stream ended before the execution did")
+            raise self._missing()
 
     @property
     def result(self) -> Result:
@@ -375,11 +376,18 @@ class Stream:
             for _ in self:
                 pass
         if self._result is None:
-            raise InternalError("the stream was closed before the execution ended")
+            raise self._missing()
         return self._result
+
+    def _missing(self) -> Exception:
+        """Why there is no result."""
+        if self._left:
+            return NotFound("the stream was left before the execution ended: last_result() of a session has what came of it")
+        return InternalError("the stream ended before the execution did")
 
     def close(self) -> None:
         """Leave the stream; code that still runs is interrupted."""
+        self._left = self._result is None
         self._lines.close()  # type: ignore[attr-defined]
         self._answer.close()
 

@@ -103,6 +103,8 @@ class CodeExecutor:
         """
         fresh = self.fresh_namespace if fresh_namespace is None else fresh_namespace
         try:
+            _names.check_code(code)
+            _names.check_files(input_files)
             if stage_name:
                 _names.check_stage_name(stage_name)
             if session_id:

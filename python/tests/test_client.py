@@ -103,6 +103,9 @@ class TestSession(ServiceTest):
         with session.stream("import time\nprint(2, flush=True)\ntime.sleep(1)\n8") as stream:
             next(iter(stream))
             self.assertEqual(session.last_result()["value"], "8")
+            stream.close()
+            with self.assertRaisesRegex(NotFound, "last_result"):
+                stream.result
 
     def test_lost_variables_are_told(self):
         session = self.session()

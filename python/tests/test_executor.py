@@ -44,6 +44,19 @@ class TestCodeExecutor(ExecutorTest):
         self.assertEqual(os.listdir(self.place), [])
         self.assertEqual(executor.execute("x")["return_code"], 1)
 
+    def test_what_is_no_code_is_told(self):
+        executor = self.executor()
+        for session in (None, "s"):
+            for code, files, told in (
+                (None, None, "the code is of type NoneType"),
+                (b"1", None, "the code is of type bytes"),
+                ("'\ud800'", None, "no text that could be a file"),
+                ("1", ["in.csv"], "input_files are of type list"),
+            ):
+                result = executor.execute(code, input_files=files, session_id=session)
+                self.assertEqual((result["success"], result["return_code"]), (False, -1))
+                self.assertIn(told, result["error"])
+
     def test_variables_live_on_and_can_be_fresh(self):
         executor = self.executor()
         self.output(executor.execute("x = 1", session_id="s"))
