@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"strings"
 	"sync"
 
@@ -16,7 +17,7 @@ import (
 // it.
 type ground struct {
 	root    *rootfs.Root
-	release func() // of the root
+	hold    *os.File // of the root
 	preload []template.Module
 	keeper  *template.Keeper // nil without Config.Template
 	nest    *nsjail.Nest     // a keeper's that was left, see handover.go
@@ -33,7 +34,7 @@ func (g *ground) close() error {
 	if g.nest != nil {
 		err = errors.Join(err, g.nest.Close())
 	}
-	g.release()
+	g.hold.Close()
 	return err
 }
 
@@ -136,11 +137,11 @@ func (e *Executor) makeGround(ctx context.Context, preload []template.Module) (*
 	if err != nil {
 		return nil, err
 	}
-	release, err := root.Hold()
+	hold, err := root.HoldFile()
 	if err != nil {
 		return nil, err
 	}
-	g := &ground{root: root, release: release, preload: preload}
+	g := &ground{root: root, hold: hold, preload: preload}
 	if e.cfg.Template {
 		g.keeper = template.New(template.Options{Spec: e.cfg.spec(root, e.without), Modules: preload, Pool: e.cfg.Pool})
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/cellblock/cellblock/internal/handover"
 	"github.com/cellblock/cellblock/nsjail"
@@ -35,6 +36,7 @@ type REPLState struct {
 type GroundState struct {
 	Root    string // its digest
 	Preload []string
+	Hold    int               // keeps the root from being removed
 	Nest    *nsjail.CellState // that their cells are in; nil: in none
 }
 
@@ -165,6 +167,10 @@ func (l *Leaving) Grounds(ctx context.Context) ([]GroundState, error) {
 	var states []GroundState
 	for _, g := range l.grounds {
 		st := GroundState{Root: g.root.Digest}
+		var err error
+		if st.Hold, err = l.load.Add(g.hold); err != nil {
+			return nil, err
+		}
 		for _, m := range g.preload {
 			st.Preload = append(st.Preload, m.String())
 		}
@@ -193,6 +199,24 @@ func (l *Leaving) Grounds(ctx context.Context) ([]GroundState, error) {
 		return states, nil
 	}
 	return states, l.ex.closeGrounds()
+}
+
+// Drop takes one back that was handed over, to be closed here. It comes before Grounds.
+func (l *Leaving) Drop(s *Session) {
+	l.frozen = slices.DeleteFunc(l.frozen, func(c *nsjail.Cell) bool {
+		if c == s.cell {
+			c.Thaw()
+			return true
+		}
+		return false
+	})
+	l.held = slices.DeleteFunc(l.held, func(x *Session) bool {
+		if x == s || x.of == s {
+			x.give()
+			return true
+		}
+		return false
+	})
 }
 
 // Undo is for a failure of what comes after: the sessions are to be closed here.

@@ -133,16 +133,21 @@ func (e *Executor) takeGround(ctx context.Context, st GroundState, a *handover.A
 	if err != nil {
 		return nil, fmt.Errorf("its root is gone: %w", err)
 	}
-	release, err := root.Hold()
+	before, err := a.Take(st.Hold)
+	if err != nil {
+		return nil, err
+	}
+	defer before.Close() // this process has a hold of its own by then
+	hold, err := root.HoldFile()
 	if err != nil {
 		return nil, fmt.Errorf("its root is gone: %w", err)
 	}
-	g := &ground{root: root, release: release, preload: preload, old: true, cells: 1} // until Done
+	g := &ground{root: root, hold: hold, preload: preload, old: true, cells: 1} // until Done
 	if st.Nest == nil {
 		return g, nil
 	}
 	if g.nest, err = nsjail.TakeOverNest(ctx, *st.Nest, a); err != nil {
-		release()
+		hold.Close()
 		return nil, err
 	}
 	return g, nil

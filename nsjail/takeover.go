@@ -45,6 +45,9 @@ func TakeOver(ctx context.Context, s CellState, repls []ProcessState, nest *Nest
 	if err := c.claim(ctx, s); err != nil {
 		return nil, nil, err
 	}
+	if err := c.sameWorkspace(); err != nil {
+		return nil, nil, err
+	}
 	c.lookAtInit()
 	found := <-c.standing
 	c.standing <- found
@@ -137,6 +140,19 @@ func (c *Cell) claim(ctx context.Context, s CellState) error {
 		return &PostureError{f.list}
 	}
 	return c.slot.write(record{Groups: s.Groups, Identities: s.Identities})
+}
+
+// sameWorkspace says whether the workspace that came is what the cell has there.
+func (c *Cell) sameWorkspace() error {
+	var ours, theirs syscall.Stat_t
+	path := "/proc/" + strconv.Itoa(c.process.Pid) + "/root/workspace"
+	if err := errors.Join(sys.Fstat(int(c.workspace.Fd()), &ours), sys.Stat(path, &theirs)); err != nil {
+		return err
+	}
+	if ours.Dev != theirs.Dev || ours.Ino != theirs.Ino {
+		return errors.New("its workspace is another's")
+	}
+	return nil
 }
 
 // claim says whether the slot's file is the record of the number, holds its lock, and

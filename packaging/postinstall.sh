@@ -28,9 +28,20 @@ if [ -z "$2" ]; then
 	exit 0
 fi
 
-# An upgrade. Sessions are the warden's, which goes on with the program that it was
-# started from; the other half is replaced.
-systemctl try-restart cellblock.service || echo "cellblock.service did not start: journalctl -u cellblock says why" >&2
+# An upgrade. Sessions are the warden's. Where systemd has a store for it (254 and
+# later), and the new program reads what the one that runs hands over, the new one
+# takes them over. Else the warden goes on with the program that it was started from.
+handsover() {
+	tr '\0' '\n' <"/proc/$1/environ" | grep -q '^FDSTORE=' &&
+		version=$("/proc/$1/exe" --state-version) &&
+		[ "$version" = "$(/usr/lib/cellblock/cellblock-warden --state-version)" ]
+}
 if systemctl --quiet is-active cellblock-warden.service; then
-	echo "cellblock: sessions live on in the warden that runs. \`systemctl restart cellblock-warden\` ends them and starts the new one."
+	if handsover "$(systemctl show -P MainPID cellblock-warden.service)" 2>/dev/null; then
+		systemctl restart cellblock-warden.service || echo "cellblock-warden.service did not start: journalctl -u cellblock-warden says why" >&2
+		echo "cellblock: the new warden runs, and has the sessions of the one before."
+	else
+		echo "cellblock: sessions live on in the warden that runs. \`systemctl restart cellblock-warden\` ends them and starts the new one."
+	fi
 fi
+systemctl try-restart cellblock.service || echo "cellblock.service did not start: journalctl -u cellblock says why" >&2

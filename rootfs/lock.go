@@ -22,12 +22,15 @@ const (
 // Remove refuses meanwhile. It costs an open and a lock. It is ErrNotFound
 // when the root was removed.
 func (r *Root) Hold() (release func(), err error) {
-	f, err := lockRoot(filepath.Dir(r.Dir), shared)
+	f, err := r.HoldFile()
 	if err != nil {
 		return nil, err
 	}
 	return func() { f.Close() }, nil
 }
+
+// HoldFile is Hold by a descriptor, which lasts until the last duplicate of it is closed.
+func (r *Root) HoldFile() (*os.File, error) { return lockRoot(filepath.Dir(r.Dir), shared) }
 
 // holdWait is how long a user of a root waits for a removal that has begun.
 const holdWait = 10 * time.Second

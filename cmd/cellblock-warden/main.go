@@ -12,7 +12,7 @@ import (
 )
 
 func main() {
-	status, err := wardencli.Run(os.Args[1:], os.Stderr)
+	status, err := wardencli.Run(os.Args[1:], os.Stdout, os.Stderr)
 	if err != nil {
 		fmt.Fprintf(os.Stderr, "cellblock-warden: %v\n", err)
 	}

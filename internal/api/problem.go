@@ -129,6 +129,8 @@ func classify(err error) *Problem {
 	switch {
 	case errors.Is(err, warden.ErrDetach):
 		return problem(KindUnavailable, "%v, from GET /v1/sessions/{id}/result", warden.ErrDetach).retry(5 * time.Second)
+	case errors.Is(err, warden.ErrRestarting), errors.Is(err, warden.ErrAway):
+		return problem(KindUnavailable, "%v", err).retry(5 * time.Second)
 	case errors.Is(err, warden.ErrNoResult):
 		return problem(KindNotFound, "%v", err)
 	case errors.Is(err, warden.ErrExhausted):

@@ -15,7 +15,7 @@ import (
 const each = 200
 
 // MostState bounds the state, in bytes.
-const MostState = 256 << 20
+const MostState = 128 << 20
 
 // Pack puts the state and the load into a box. Both stay the caller's.
 func Pack(state []byte, load *Load) (box *os.File, err error) {

@@ -150,6 +150,9 @@ func (c *serveCommand) serve() error {
 		}
 		go func() {
 			<-w.Ended()
+			if why := w.Why(); why != nil {
+				log.Warn("the warden ended, and no other has its sessions", "error", why)
+			}
 			cancel(errWardenEnded)
 		}()
 		// Before anybody is answered, who waits at the listener: a session that is not

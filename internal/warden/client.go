@@ -16,17 +16,22 @@ import (
 )
 
 // Client is an Engine that asks a warden. Its sessions last until they are closed,
-// or the warden ends.
+// or the warden ends without handing them over to the next. Calls wait for that one.
 type Client struct {
-	path     string
-	hold     *conn
+	path  string
+	ended chan struct{} // closed when the warden is gone
+	life  context.Context
+	end   context.CancelFunc
+
+	mu       sync.Mutex
 	version  string
 	defaults Defaults
-	ended    chan struct{} // closed when the warden is gone
-
-	mu     sync.Mutex
-	idle   []*conn
-	closed bool
+	link     *link
+	coming   *conn           // of the link after it
+	why      error           // of ended
+	known    map[string]bool // handles of sessions
+	idle     []*conn
+	closed   bool
 }
 
 // asker is the name of this process: to a warden, and to the one after it, what was
@@ -39,21 +44,19 @@ const mostIdle = 32
 // Dial connects to the warden at a Unix socket, and waits until it can build cells,
 // and until the process that had its sessions before is gone.
 func Dial(ctx context.Context, path string) (*Client, error) {
-	c := &Client{path: path, ended: make(chan struct{})}
-	var err error
-	if c.hold, err = c.dial(ctx); err != nil {
+	c := &Client{path: path, ended: make(chan struct{}), known: map[string]bool{}}
+	k, err := c.dial(ctx)
+	if err != nil {
 		return nil, err
 	}
 	var held heldAnswer
-	if _, err := c.on(ctx, c.hold, &exchange{call: call{Method: "hold", Protocol: protocol, Context: asker}, answer: &held}); err != nil {
-		c.hold.close()
+	if _, err := c.on(ctx, k, &exchange{call: call{Method: "hold", Protocol: protocol, Context: asker}, answer: &held}); err != nil {
+		k.close()
 		return nil, fmt.Errorf("cannot use the warden at %s: %w", path, err)
 	}
-	c.version, c.defaults = held.Version, held.Defaults
-	go func() {
-		_, _ = c.hold.receive() // nothing comes: it returns at the end
-		close(c.ended)
-	}()
+	c.version, c.defaults, c.link = held.Version, held.Defaults, newLink(k)
+	c.life, c.end = context.WithCancel(context.Background())
+	go c.keep(c.link)
 	return c, nil
 }
 
@@ -69,12 +72,23 @@ func (c *Client) dial(ctx context.Context) (*conn, error) {
 	return newConn(socket.(*net.UnixConn)), nil
 }
 
-// Ended is closed when the warden is gone, and with it all sessions, or when the
-// Client was closed.
+// Ended is closed when the warden is gone, and not all sessions are there in the next,
+// or when the Client was closed.
 func (c *Client) Ended() <-chan struct{} { return c.ended }
 
+// Why is what ended it, only after Ended is closed; nil where it was closed.
+func (c *Client) Why() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.why
+}
+
 // Version is that of the warden's program.
-func (c *Client) Version() string { return c.version }
+func (c *Client) Version() string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.version
+}
 
 // exchange is one call with what belongs to it.
 type exchange struct {
@@ -86,17 +100,50 @@ type exchange struct {
 
 // ask makes a call on a connection of its own.
 func (c *Client) ask(ctx context.Context, x *exchange) error {
-	k, err := c.take(ctx)
-	if err != nil {
-		return err
-	}
-	again, err := c.on(ctx, k, x)
-	if again {
-		c.give(k)
-	} else {
-		k.close()
+	l, k, err := c.asked(ctx, x)
+	if k != nil {
+		c.give(l, k)
 	}
 	return err
+}
+
+// asked is ask, and gives the connection, if it can serve another call. A call that a
+// warden which is leaving has not begun is made to the next.
+func (c *Client) asked(ctx context.Context, x *exchange) (*link, *conn, error) {
+	for {
+		l := c.now()
+		if l.isLost() {
+			if err := c.await(ctx, l); err != nil {
+				return l, nil, err
+			}
+			continue
+		}
+		k, err := c.take(ctx)
+		if isCut(err) && errors.Is(c.cut(l, err), ErrAway) {
+			continue // nothing was sent
+		}
+		if err != nil {
+			return l, nil, err
+		}
+		again, err := c.on(ctx, k, x)
+		if !again {
+			k.close()
+			k = nil
+		}
+		switch {
+		case errors.Is(err, errLeaving):
+			if k != nil {
+				k.close()
+			}
+			if err := c.await(ctx, l); err != nil {
+				return l, nil, err
+			}
+		case isCut(err):
+			return l, nil, c.cut(l, err)
+		default:
+			return l, k, err
+		}
+	}
 }
 
 func (c *Client) take(ctx context.Context) (*conn, error) {
@@ -115,10 +162,11 @@ func (c *Client) take(ctx context.Context) (*conn, error) {
 	return c.dial(ctx)
 }
 
-func (c *Client) give(k *conn) {
+// give keeps a connection for the next call on the same link.
+func (c *Client) give(l *link, k *conn) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.closed || len(c.idle) >= mostIdle {
+	if c.closed || c.link != l || l.isLost() || len(c.idle) >= mostIdle {
 		k.close()
 		return
 	}
@@ -203,11 +251,18 @@ func (c *Client) follow(k *conn, x *exchange) (again bool, err error) {
 }
 
 func (c *Client) failed(err error) error {
+	if c.isOver() {
+		return executor.ErrClosed // and the session with the warden
+	}
+	return fmt.Errorf("the warden at %s does not answer as it should: %w", c.path, err)
+}
+
+func (c *Client) isOver() bool {
 	select {
 	case <-c.ended:
-		return executor.ErrClosed // and the session with the warden
+		return true
 	default:
-		return fmt.Errorf("the warden at %s does not answer as it should: %w", c.path, err)
+		return false
 	}
 }
 
@@ -215,7 +270,11 @@ func (c *Client) failed(err error) error {
 func (c *Client) Ready(context.Context) error { return nil }
 
 // Defaults implements Engine.
-func (c *Client) Defaults() Defaults { return c.defaults }
+func (c *Client) Defaults() Defaults {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.defaults
+}
 
 // Lasting implements Engine.
 func (c *Client) Lasting() bool { return true }
@@ -224,6 +283,9 @@ func (c *Client) Lasting() bool { return true }
 func (c *Client) NewSession(ctx context.Context, spec Spec) (Session, error) {
 	var made madeAnswer
 	if err := c.ask(ctx, &exchange{call: call{Method: "make", Spec: &spec}, answer: &made}); err != nil {
+		if errors.Is(err, executor.ErrClosed) && !c.isOver() {
+			err = ErrRestarting // it was made for who asked before the restart
+		}
 		return nil, err
 	}
 	return c.session(made), nil
@@ -266,15 +328,20 @@ func (c *Client) Renew(ctx context.Context) error {
 // Close implements Engine.
 func (c *Client) Close() error {
 	c.mu.Lock()
-	defer c.mu.Unlock()
 	if c.closed {
+		c.mu.Unlock()
 		return nil
 	}
 	c.closed = true
-	for _, k := range c.idle {
-		k.close()
+	open := []*conn{c.link.hold}
+	if c.coming != nil {
+		open = append(open, c.coming)
 	}
-	err := c.hold.socket.Close()
+	c.mu.Unlock()
+	c.end()
+	for _, k := range open {
+		_ = errors.Join(k.socket.CloseRead(), k.socket.CloseWrite()) // it may have ended
+	}
 	<-c.ended
-	return err
+	return nil
 }

@@ -98,6 +98,7 @@ type remote struct {
 func (c *Client) session(made madeAnswer) *remote {
 	r := &remote{remoteREPL: remoteREPL{client: c, handle: made.Handle}, limits: made.Limits, preload: made.Preload, lent: new(workspace.Lent)}
 	r.lost.Store(!made.Status.Alive)
+	c.learn(made.Handle)
 	return r
 }
 
@@ -178,6 +179,7 @@ func (r *remote) Close() error {
 	lent := r.lent
 	r.cells = math.MaxInt
 	r.mu.Unlock()
+	r.client.forget(r.handle) // the next warden has it end, if this one cannot be asked
 	return errors.Join(lent.End(), r.remoteREPL.Close())
 }
 

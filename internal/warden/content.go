@@ -81,16 +81,10 @@ type content struct {
 // openFile opens a file, which has the connection to itself until it is closed.
 func (c *Client) openFile(call call) (_ *executor.File, cells int, err error) {
 	var opened openAnswer
-	k, err := c.take(context.Background())
+	l, k, err := c.asked(context.Background(), &exchange{call: call, answer: &opened})
 	if err != nil {
-		return nil, 0, err
-	}
-	again, err := c.on(context.Background(), k, &exchange{call: call, answer: &opened})
-	if err != nil {
-		if again {
-			c.give(k)
-		} else {
-			k.close()
+		if k != nil {
+			c.give(l, k)
 		}
 		return nil, 0, err
 	}
@@ -113,6 +107,9 @@ func (x *content) ReadAt(p []byte, off int64) (n int, err error) {
 	if err != nil { // the session has ended, or the file was closed meanwhile
 		if errors.Is(err, executor.ErrClosed) || x.closed.Load() {
 			err = fs.ErrClosed
+		}
+		if errors.Is(err, errLeaving) || isCut(err) {
+			err = ErrRestarting // the next warden does not have it open
 		}
 		return 0, fmt.Errorf("cannot read %s: %w", workspace.Quote(x.path), err)
 	}

@@ -37,6 +37,7 @@ var sentinels = []struct {
 }{
 	{"no-result", ErrNoResult},
 	{"restarting", ErrRestarting},
+	{"leaving", errLeaving},
 	{"exhausted", ErrExhausted},
 	{"no-root", rootfs.ErrNotFound},
 	{"bad-root", rootfs.ErrSpec},

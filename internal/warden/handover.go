@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/cellblock/cellblock/executor"
@@ -16,16 +17,16 @@ import (
 // ErrRestarting says that the warden hands its sessions over to the next one.
 var ErrRestarting = errors.New("the warden restarts: it is back in a moment, and sessions with it; what ran was interrupted, and its result can be had then")
 
-// stateVersion is the number of the list of fields that a warden hands over. One that
+// StateVersion is the number of the list of fields that a warden hands over. One that
 // gets another ends the sessions.
-const stateVersion = 1
+const StateVersion = 1
 
 // state is what a warden hands over. Its reader takes these fields and no others.
 type state struct {
 	Version   int
 	Asker     string // the process that the contexts are of
 	Executors []executorState
-	Sessions  []sessionState
+	Sessions  []json.RawMessage // of sessionState: one that cannot be read is lost alone
 }
 
 type executorState struct {
@@ -43,14 +44,24 @@ type sessionState struct {
 	Executions int
 	Used       time.Time
 	Session    executor.SessionState
-	Contexts   []string         // their names, in the order of the states
-	Result     *executor.Result // the last; nil: none is kept
-	Kept       int              // of results, the oldest is the first
+	Contexts   []string        // their names, in the order of the states
+	Result     json.RawMessage `json:",omitempty"` // an executor.Result, the last; none: none is kept
+	Kept       int             // of results, the oldest is the first
 }
+
+// What is written down is bounded, in bytes. What is large makes room first: nobody loses
+// his by what others have in their environments, or print.
+const (
+	mostStates  = 64 << 20
+	mostResults = 48 << 20
+)
 
 // freezeTime bounds what is done once nothing runs any more, and the end of what was
 // interrupted.
 const freezeTime = 10 * time.Second
+
+// turnTime is what one session may take of it: nothing should run there any more.
+const turnTime = time.Second
 
 // HandOverTime is the most that HandOver takes beyond the patience that it is given.
 const HandOverTime = 3 * freezeTime
@@ -66,27 +77,21 @@ func (s *Server) HandOver(l *net.UnixListener, patience time.Duration) (box *os.
 	s.leave(l, patience)
 	ctx, cancel := context.WithTimeout(context.Background(), freezeTime)
 	defer cancel()
+	all := s.all()
+	// Those in which something goes on regardless come last.
+	slices.SortFunc(all, func(a, b *held) int { return a.isRunning() - b.isRunning() })
 	var load handover.Load
 	defer load.Close()
 	out := leaving{server: s, load: &load, of: map[*shared]*executor.Leaving{}}
-	s.mu.Lock()
-	out.state.Asker = s.asker
-	s.mu.Unlock()
-	for _, h := range s.all() {
+	for _, h := range all {
 		if err := out.session(ctx, h); err != nil {
 			s.log.Warn("a session ends with this warden", "owner", h.spec.Owner, "session", h.spec.ID, "error", errors.Join(err, h.Close()))
 			s.drop(h)
 		}
 	}
-	if len(out.state.Sessions) == 0 {
-		return nil, out.undo, nil
-	}
-	if err := out.executors(ctx); err != nil {
+	text, err := out.text(ctx)
+	if err != nil || text == nil {
 		return nil, out.undo, err
-	}
-	text, err := json.Marshal(out.state)
-	if err != nil {
-		return nil, out.undo, fmt.Errorf("cannot write down what is handed over: %w", err)
 	}
 	box, err = handover.Pack(text, &load)
 	return box, out.undo, err
@@ -104,7 +109,6 @@ func (s *Server) leave(l *net.UnixListener, patience time.Duration) {
 		p.cancel()
 	}
 	s.mu.Unlock()
-	l.Close() // who connects waits for the next warden
 	late := time.NewTimer(patience)
 	defer late.Stop()
 	select {
@@ -112,6 +116,7 @@ func (s *Server) leave(l *net.UnixListener, patience time.Duration) {
 	case <-late.C:
 	}
 	s.end()
+	l.Close() // who connects from now on waits for the next warden
 	late.Reset(freezeTime)
 	select {
 	case <-quiet:
@@ -167,13 +172,27 @@ func (s *Server) drop(h *held) {
 	delete(s.sessions, h.handle)
 }
 
+// isRunning is how many executions are under way.
+func (h *held) isRunning() int {
+	h.local.mu.Lock()
+	defer h.local.mu.Unlock()
+	return h.running
+}
+
 // leaving is a handover under way.
 type leaving struct {
-	server *Server
-	load   *handover.Load
-	state  state
-	of     map[*shared]*executor.Leaving
-	order  []*shared // of state.Executors
+	server   *Server
+	load     *handover.Load
+	sessions []*leavingSession
+	of       map[*shared]*executor.Leaving
+	order    []*shared // of state.Executors
+}
+
+type leavingSession struct {
+	*held
+	state  sessionState
+	result *executor.Result
+	text   []byte // of the state
 }
 
 func (l *leaving) session(ctx context.Context, h *held) error {
@@ -189,6 +208,8 @@ func (l *leaving) session(ctx context.Context, h *held) error {
 		contexts = append(contexts, c.REPL.(*executor.Context))
 	}
 	h.mu.Unlock()
+	ctx, cancel := context.WithTimeout(ctx, turnTime)
+	defer cancel()
 	var err error
 	if st.Session, err = out.Session(ctx, h.Session, contexts); err != nil {
 		return err
@@ -196,7 +217,8 @@ func (l *leaving) session(ctx context.Context, h *held) error {
 	h.local.mu.Lock()
 	st.Executions, st.Used = h.executions, h.used
 	h.local.mu.Unlock()
-	st.Result, st.Kept = l.server.engine.results.at(h.local)
+	x := &leavingSession{held: h}
+	x.result, st.Kept = l.server.engine.results.at(h.local)
 	if l.of[h.of] == nil {
 		l.of[h.of], l.order = out, append(l.order, h.of)
 	}
@@ -205,28 +227,99 @@ func (l *leaving) session(ctx context.Context, h *held) error {
 			st.Executor = i
 		}
 	}
-	l.state.Version, l.state.Sessions = stateVersion, append(l.state.Sessions, st)
+	x.state = st
+	l.sessions = append(l.sessions, x)
+	return nil
+}
+
+// text writes down the state, and hands over what the sessions stand on, whatever else
+// there is having ended; nil without a session.
+func (l *leaving) text(ctx context.Context) ([]byte, error) {
+	if err := l.fit(); err != nil {
+		return nil, err
+	}
+	if len(l.sessions) == 0 {
+		return nil, nil
+	}
+	l.server.mu.Lock()
+	st := state{Version: StateVersion, Asker: l.server.asker}
+	l.server.mu.Unlock()
+	var err error
+	if st.Executors, err = l.executors(ctx); err != nil {
+		return nil, err
+	}
+	for _, x := range l.sessions {
+		st.Sessions = append(st.Sessions, x.text)
+	}
+	text, err := json.Marshal(st)
+	if err != nil {
+		return nil, fmt.Errorf("cannot write down what is handed over: %w", err)
+	}
+	return text, nil
+}
+
+// fit writes down the sessions. One for which there is no room ends; a result for which
+// there is none is not kept.
+func (l *leaving) fit() error {
+	write := func(x *leavingSession) (err error) {
+		if x.text, err = json.Marshal(x.state); err != nil {
+			return fmt.Errorf("cannot write down a session: %w", err)
+		}
+		return nil
+	}
+	for _, x := range l.sessions {
+		if err := write(x); err != nil {
+			return err
+		}
+	}
+	slices.SortFunc(l.sessions, func(a, b *leavingSession) int { return len(a.text) - len(b.text) })
+	size := 0
+	l.sessions = slices.DeleteFunc(l.sessions, func(x *leavingSession) bool {
+		if size += len(x.text); size <= mostStates {
+			return false
+		}
+		l.of[x.of].Drop(x.Session)
+		l.server.log.Warn("a session ends with this warden: what is to be written down of it is too much", "owner", x.spec.Owner, "session", x.spec.ID, "bytes", len(x.text), "error", x.Close())
+		l.server.drop(x.held)
+		return true
+	})
+	results := slices.DeleteFunc(slices.Clone(l.sessions), func(x *leavingSession) bool { return x.result == nil })
+	slices.SortFunc(results, func(a, b *leavingSession) int { return sizeOf(*a.result) - sizeOf(*b.result) })
+	size = 0
+	for _, x := range results {
+		text, err := json.Marshal(x.result)
+		if err != nil {
+			return fmt.Errorf("cannot write down a result: %w", err)
+		}
+		if size += len(text); size > mostResults {
+			break
+		}
+		x.state.Result = text
+		if err := write(x); err != nil {
+			return err
+		}
+	}
 	return nil
 }
 
 // executors hands over what the sessions stand on, and ends all else.
-func (l *leaving) executors(ctx context.Context) error {
+func (l *leaving) executors(ctx context.Context) (states []executorState, err error) {
 	for _, of := range l.order {
 		grounds, err := l.of[of].Grounds(ctx)
 		if err != nil {
-			return err
+			return nil, err
 		}
-		l.state.Executors = append(l.state.Executors, executorState{Own: of.key == "", Root: of.root, Preload: of.preload, Grounds: grounds})
+		states = append(states, executorState{Own: of.key == "", Root: of.root, Preload: of.preload, Grounds: grounds})
 	}
 	for _, of := range l.server.engine.pool.list() {
 		if l.of[of] != nil {
 			continue
 		}
 		if err := of.Close(); err != nil {
-			return err
+			return nil, err
 		}
 	}
-	return nil
+	return states, nil
 }
 
 func (l *leaving) undo() {

@@ -16,6 +16,7 @@ type method struct {
 	lasts bool // it goes on when its asker is gone
 	files bool // descriptors come with it
 	waits bool // it does nothing but wait, and need not be waited for
+	needs bool // that cells can be built
 }
 
 // methods are all, by name. Those with a session find it by the call's handle.
@@ -23,12 +24,12 @@ var methods map[string]method
 
 func init() { // a method may look itself up
 	methods = map[string]method{
-		"hold":      {do: (*Server).hold, waits: true},
+		"hold":      {do: (*Server).hold, waits: true, needs: true},
 		"list":      {do: (*Server).list},
-		"make":      {do: (*Server).make, lasts: true},
-		"validate":  {do: (*Server).validate},
-		"root":      {do: (*Server).root},
-		"renew":     {do: (*Server).renew, lasts: true},
+		"make":      {do: (*Server).make, lasts: true, needs: true},
+		"validate":  {do: (*Server).validate, needs: true},
+		"root":      {do: (*Server).root, needs: true},
+		"renew":     {do: (*Server).renew, lasts: true, needs: true},
 		"execute":   {do: (*Server).execute, lasts: true, files: true},
 		"interrupt": onREPL(func(_ *pending, r REPL) error { return r.Interrupt() }),
 		"restart":   onREPL(func(p *pending, r REPL) error { return r.Restart(p.ctx) }),

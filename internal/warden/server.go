@@ -310,7 +310,7 @@ func (s *Server) answer(c *conn, text []byte, given []descriptor) (err error) {
 		err = &executor.InvalidError{What: "call", Got: shorten(p.Method), Why: "no files come with it"}
 	}
 	if err == nil && !s.enter(p) {
-		err = ErrRestarting
+		err = errLeaving
 	}
 	if err == nil {
 		stop := p.listen()
@@ -340,14 +340,17 @@ func (s *Server) run(p *pending) (v any, err error) {
 			err = errors.New("the warden failed; its log says more")
 		}
 	}()
-	select {
-	case <-s.ready:
-	case <-p.ctx.Done():
-		return nil, p.ctx.Err()
-	}
 	m, known := methods[p.Method]
 	if !known {
 		return nil, &executor.InvalidError{What: "call", Got: shorten(p.Method), Why: "there is no such method"}
+	}
+	// Sessions that were taken over are there before that.
+	if m.needs && !p.Again {
+		select {
+		case <-s.ready:
+		case <-p.ctx.Done():
+			return nil, p.ctx.Err()
+		}
 	}
 	return m.do(s, p)
 }

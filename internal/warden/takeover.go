@@ -21,10 +21,19 @@ func (s *Server) TakeOver(ctx context.Context, text []byte, a *handover.Arrived)
 		s.log.Error("sessions of the warden before are lost", "error", err)
 	}
 	in := arriving{server: s, a: a, state: st, of: make([]*executor.Arriving, len(st.Executors))}
+	var all []sessionState
+	for _, text := range st.Sessions {
+		var of sessionState
+		if err := strictly(text, &of); err != nil {
+			s.log.Error("a session of the warden before is lost", "owner", of.Spec.Owner, "session", of.Spec.ID, "error", err)
+			continue
+		}
+		all = append(all, of)
+	}
 	// In the order in which their last results were kept.
-	slices.SortFunc(st.Sessions, func(a, b sessionState) int { return a.Kept - b.Kept })
+	slices.SortFunc(all, func(a, b sessionState) int { return a.Kept - b.Kept })
 	taken := 0
-	for _, of := range st.Sessions {
+	for _, of := range all {
 		if err := in.session(ctx, of); err != nil {
 			s.log.Error("a session of the warden before is lost", "owner", of.Spec.Owner, "session", of.Spec.ID, "error", err)
 			continue
@@ -49,8 +58,8 @@ func readState(text []byte) (st state, err error) {
 	if err := json.Unmarshal(text, &version); err != nil {
 		return state{}, fmt.Errorf("what was handed over cannot be read: %w", err)
 	}
-	if version.Version != stateVersion {
-		return state{}, fmt.Errorf("what was handed over has version %d, and this warden knows %d", version.Version, stateVersion)
+	if version.Version != StateVersion {
+		return state{}, fmt.Errorf("what was handed over has version %d, and this warden knows %d", version.Version, StateVersion)
 	}
 	if err := strictly(text, &st); err != nil {
 		return state{}, fmt.Errorf("what was handed over cannot be read: %w", err)
@@ -88,7 +97,10 @@ func (in *arriving) session(ctx context.Context, st sessionState) error {
 	own.Session, own.memory, own.executions, own.used, own.had = session, st.Memory, st.Executions, st.Used, ex.Preload
 	engine.admit(st.Memory)
 	if st.Result != nil {
-		engine.results.keep(own, *st.Result)
+		var last executor.Result
+		if err := json.Unmarshal(st.Result, &last); err == nil { // it is written as it is for askers
+			engine.results.keep(own, last)
+		}
 	}
 	h := &held{handle: st.Handle, local: own, contexts: map[string]contextOf{}}
 	for i, name := range st.Contexts {

@@ -60,6 +60,7 @@ type call struct {
 	Context string `json:"context,omitempty"` // of the session; "": its own REPL; of hold: the name of the process that asks
 
 	Protocol int               `json:"protocol,omitempty"` // hold
+	Again    bool              `json:"again,omitempty"`    // hold: by who had the sessions of the warden before
 	Spec     *Spec             `json:"spec,omitempty"`     // make
 	Request  *request          `json:"request,omitempty"`  // execute
 	Path     []byte            `json:"path,omitempty"`     // in the workspace; it may be no UTF-8

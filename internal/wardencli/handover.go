@@ -50,9 +50,10 @@ func unpack(boxes []*os.File, log *slog.Logger) *before {
 	return found
 }
 
-func (b *before) takeOver(ctx context.Context, server *warden.Server) {
+// takeOver is not given up when this process is told to end: then it hands them over.
+func (b *before) takeOver(server *warden.Server) {
 	config.Notify("STATUS=Taking over sessions")
-	server.TakeOver(ctx, b.state, b.a)
+	server.TakeOver(context.Background(), b.state, b.a)
 }
 
 // handOver has systemd keep the sessions for the next warden, and says whether it does:

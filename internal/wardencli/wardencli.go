@@ -25,6 +25,7 @@ import (
 
 	"github.com/cellblock/cellblock/internal/config"
 	"github.com/cellblock/cellblock/internal/warden"
+	"github.com/cellblock/cellblock/nsjail"
 )
 
 // version is set by the linker.
@@ -50,8 +51,8 @@ const (
 
 // Run carries out one command line and returns the exit status. The error, if any,
 // is still to be printed.
-func Run(args []string, stderr io.Writer) (int, error) {
-	cmd := command(stderr)
+func Run(args []string, stdout, stderr io.Writer) (int, error) {
+	cmd := command(stdout, stderr)
 	cmd.SetArgs(args)
 	err := cmd.Execute()
 	var usage *config.UsageError
@@ -64,9 +65,10 @@ func Run(args []string, stderr io.Writer) (int, error) {
 	return 0, nil
 }
 
-func command(stderr io.Writer) *cobra.Command {
+func command(stdout, stderr io.Writer) *cobra.Command {
 	o := config.New()
 	var path string
+	var sweep, format bool
 	cmd := &cobra.Command{
 		Use: "cellblock-warden [flags]", Short: "Keep a service's sessions for its unprivileged half", Long: long,
 		SilenceErrors: true, SilenceUsage: true, DisableFlagsInUseLine: true, Version: version,
@@ -75,6 +77,8 @@ func command(stderr io.Writer) *cobra.Command {
 	fs := cmd.Flags()
 	fs.SortFlags = false
 	fs.StringVar(&path, "config", os.Getenv(config.EnvPrefix+"CONFIG"), "read the configuration from `FILE` (default "+config.DefaultPath+", if it is there)")
+	fs.BoolVar(&sweep, "sweep", false, "end what wardens that were killed have left, and do nothing else")
+	fs.BoolVar(&format, "state-version", false, "print the version of what a warden hands over to the next, and do nothing else")
 	keys := o.Keys()
 	config.AddTo(fs, keys)
 	fs.Lookup("warden").Usage = "listen on this Unix `PATH` (default " + defaultSocket + ")"
@@ -85,7 +89,15 @@ func command(stderr io.Writer) *cobra.Command {
 		if len(args) > 0 {
 			return config.Usagef("cellblock-warden takes no argument, and %q was given", args[0])
 		}
+		if format {
+			_, err := fmt.Fprintln(stdout, warden.StateVersion)
+			return err
+		}
 		if err := config.Settle(keys, fs, path, os.Environ()); err != nil {
+			return err
+		}
+		if sweep {
+			_, err := nsjail.Sweep(o.RuntimeDir)
 			return err
 		}
 		return serve(&o, stderr)
@@ -110,7 +122,6 @@ func serve(o *config.Options, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
-	before := unpack(passed.Stored[storeName], log)
 	engine, err := warden.NewLocal(warden.Options{
 		Executor: cfg, Sessions: cmp.Or(o.Sessions, warden.DefaultSessions), MemoryBytes: cmp.Or(o.TotalMemory, warden.DefaultMemory()),
 	})
@@ -126,8 +137,8 @@ func serve(o *config.Options, stderr io.Writer) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	server := warden.NewServer(engine, uids, version, log)
-	if before != nil {
-		before.takeOver(ctx, server)
+	if before := unpack(passed.Stored[storeName], log); before != nil {
+		before.takeOver(server)
 	}
 	served := make(chan error, 1)
 	go func() {
@@ -148,9 +159,10 @@ func serve(o *config.Options, stderr io.Writer) error {
 	if ctx.Err() != nil {
 		err = nil // told to end, be it while it started
 	}
-	if err == nil && config.CanStore() && handOver(server, l, o.DrainTime(), log) {
+	// Also where it has failed, as a root that could not be built is tried again.
+	if config.CanStore() && handOver(server, l, o.DrainTime(), log) {
 		log.Info("ended: sessions are there for the next start")
-		return nil
+		return err
 	}
 	config.Notify("STOPPING=1", "STATUS=Ending sessions")
 	err = errors.Join(err, server.Close(l), <-served)

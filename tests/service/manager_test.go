@@ -20,7 +20,6 @@ type manager struct {
 	notify *net.UnixConn
 	socket *os.File // listens
 	ready  chan bool
-	gone   bool // it does not keep descriptors any more
 
 	mu     sync.Mutex
 	stored []stored
@@ -89,7 +88,7 @@ func (m *manager) hear() {
 		}
 		m.mu.Lock()
 		switch {
-		case said["FDSTORE"] == "1" && !m.gone:
+		case said["FDSTORE"] == "1":
 			for _, fd := range fds {
 				m.stored = append(m.stored, stored{said["FDNAME"], fd})
 			}

@@ -53,7 +53,7 @@ const atOnce = 2
 var all = [2][]testSuite{
 	{
 		{pkg: "cgroup", time: 5 * time.Minute},
-		{pkg: "tests/vm/inside", tags: "vm", time: 15 * time.Minute},
+		{pkg: "tests/vm/inside", tags: "vm", time: 20 * time.Minute},
 		{pkg: "nsjail", time: 5 * time.Minute, skip: []skipped{
 			{"FuzzDecode", "it compiles the init's decoder, and there is no compiler; nothing in it is the kernel's"},
 			{"FuzzPlan", "as FuzzDecode"},

@@ -198,16 +198,25 @@ func TestPackage(t *testing.T) {
 	})
 	t.Run("a sudden end", suddenEnd)
 	holds(t)
+	t.Run("restart of the warden", func(t *testing.T) {
+		if hasStore(t) {
+			wardenRestarts(t, holds)
+		}
+	})
 	t.Run("upgrade", func(t *testing.T) {
 		warden, before := ofUnit(t, "cellblock-warden", "MainPID"), ofUnit(t, "cellblock", "MainPID")
 		out := done(t, "apt-get", "install", "-y", next(t))
-		if !strings.Contains(out, "sessions live on in the warden that runs") || !strings.Contains(out, "systemctl restart cellblock-warden") {
+		said, stays := "the new warden runs, and has the sessions of the one before", false
+		if !hasStore(t) {
+			said, stays = "`systemctl restart cellblock-warden` ends them and starts the new one", true
+		}
+		if !strings.Contains(out, said) {
 			t.Errorf("the upgrade does not say what became of sessions:\n%s", out)
 		}
 		if after := ofUnit(t, "cellblock", "MainPID"); after == before || after == "0" {
 			t.Errorf("the service's process was %s and is %s", before, after)
 		}
-		if after := ofUnit(t, "cellblock-warden", "MainPID"); after != warden {
+		if after := ofUnit(t, "cellblock-warden", "MainPID"); (after == warden) != stays || after == "0" {
 			t.Errorf("the warden's process was %s and is %s", warden, after)
 		}
 		holds(t)
@@ -231,6 +240,12 @@ func TestPackage(t *testing.T) {
 			if _, err := os.Stat(g); err == nil {
 				t.Errorf("%s is left", g)
 			}
+		}
+	})
+	t.Run("stop", stopped)
+	t.Run("a systemd without a store", func(t *testing.T) {
+		if !hasStore(t) {
+			withoutStore(t)
 		}
 	})
 	t.Run("score", func(t *testing.T) {
