@@ -225,11 +225,7 @@ func (b *mcpSandbox) execute(ctx context.Context, r executor.Request) (executor.
 		server: b.server, call: &call{id: rand.Text()[:16], owner: b.owner}, session: x, run: x.session.Execute,
 		body: Execution{Code: r.Code}, // for the audit
 	}
-	ctx, cancel := e.context(ctx)
-	defer cancel()
-	result, err := x.session.Execute(ctx, r)
-	e.note(result, err)
-	return result, err
+	return e.perform(ctx, r)
 }
 
 func (b *mcpSandbox) Files(ctx context.Context) ([]executor.FileInfo, bool, error) {

@@ -148,10 +148,6 @@ func (l *Lease) Enter(ctx context.Context) (leave func(), err error) {
 // Execute runs code in the session, by run, once it was admitted, and notes what
 // came of it. It ends with ctx, and with the service.
 func (l *Lease) Execute(ctx context.Context, run func(context.Context, executor.Request) (executor.Result, error), r executor.Request) (executor.Result, error) {
-	e := &execution{server: l.server, call: callOf(ctx), body: Execution{Code: r.Code}, session: l.x}
-	ctx, cancel := e.context(ctx)
-	defer cancel()
-	result, err := run(ctx, r)
-	e.note(result, err)
-	return result, err
+	e := &execution{server: l.server, call: callOf(ctx), body: Execution{Code: r.Code}, session: l.x, run: run}
+	return e.perform(ctx, r)
 }

@@ -7,12 +7,15 @@ import (
 	"errors"
 	"net/http"
 	"strings"
+	"time"
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
 
 	"github.com/cellblock/cellblock/executor"
 	"github.com/cellblock/cellblock/internal/ndjson"
+	"github.com/cellblock/cellblock/internal/warden"
+	"github.com/cellblock/cellblock/nsjail"
 )
 
 // execution is one execution, whichever route it came by.
@@ -48,21 +51,40 @@ func (e *execution) answer(ctx context.Context) (*huma.StreamResponse, error) {
 
 // execute runs it, and notes what came of it.
 func (e *execution) execute(ctx context.Context, stdout, stderr func([]byte)) (executor.Result, error) {
-	ctx, cancel := e.context(ctx)
-	defer cancel()
 	files, remove, err := e.server.spool.inputs(e.call.owner, e.body.InputFiles)
 	if err != nil {
 		return executor.Result{}, err
 	}
 	defer remove()
-	result, err := e.run(ctx, executor.Request{
+	result, err := e.perform(ctx, executor.Request{
 		Code: e.body.Code, StageName: e.body.StageName, InputFiles: files, FreshNamespace: e.body.FreshNamespace,
 		Timeout: duration(e.body.Timeout), Validate: e.body.Validate, Stdout: stdout, Stderr: stderr,
 	})
 	result.Hint = inRequests.Replace(result.Hint)
-	err = e.nameInputs(err)
+	return result, err
+}
+
+// perform is execute for a request that is ready.
+func (e *execution) perform(ctx context.Context, r executor.Request) (executor.Result, error) {
+	ctx, cancel := e.context(ctx)
+	defer cancel()
+	result, err := e.run(ctx, r)
+	err = e.withService(e.nameInputs(err))
 	e.note(result, err)
 	return result, err
+}
+
+// withService says of code that ended with the service that it did. In a session that
+// outlives this process it goes on, which its error says.
+func (e *execution) withService(err error) error {
+	s := e.server
+	ended := errors.Is(err, warden.ErrDetach) || errors.Is(err, context.Canceled) || errors.Is(err, executor.ErrClosed) || errors.Is(err, nsjail.ErrClosed)
+	if !ended || s.life.Err() == nil || s.engine.Lasting() && e.session != nil && e.session.kind == "" {
+		return err
+	}
+	p := problem(KindUnavailable, "the service is ending, and the code was ended with it: run it again").retry(5 * time.Second)
+	p.cause = err
+	return p
 }
 
 // context is the client's, or for one that may go away the service's.

@@ -134,8 +134,33 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	s.keeper.mu.Unlock()
 	s.expiry()
 	s.idle.Wait()
-	var wg, serving sync.WaitGroup
+	var wg sync.WaitGroup
 	wg.Go(s.mcp.close) // or their streams would be waited for
+	err := s.answered(ctx)
+	s.end(s.endCause())
+	for _, x := range s.keeper.drain(s.engine.Lasting()) {
+		wg.Go(func() { s.finishSession(x) })
+	}
+	wg.Wait()
+	// Whose code was cut is told so before his connection is closed.
+	last, done := context.WithTimeout(context.Background(), tellTime)
+	defer done()
+	err = errors.Join(err, s.answered(last), s.engine.Close())
+	for _, h := range s.servers() {
+		h.Close()
+	}
+	s.lanes.Close()
+	s.spool.close()
+	return err
+}
+
+// tellTime is how long answers may take that are under way when all code has ended.
+const tellTime = 5 * time.Second
+
+// answered takes no requests any more, and returns when all are answered, or ctx
+// ends.
+func (s *Server) answered(ctx context.Context) error {
+	var serving sync.WaitGroup
 	all := s.servers()
 	errs := make([]error, len(all))
 	for i, h := range all {
@@ -143,17 +168,6 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	}
 	serving.Go(func() { s.lanes.Shutdown(ctx) }) // it fails by its deadline only
 	serving.Wait()
-	s.end(s.endCause())
-	for _, x := range s.keeper.drain(s.engine.Lasting()) {
-		wg.Go(func() { s.finishSession(x) })
-	}
-	wg.Wait()
-	errs = append(errs, s.engine.Close())
-	for _, h := range all {
-		h.Close()
-	}
-	s.lanes.Close()
-	s.spool.close()
 	return errors.Join(errs...)
 }
 

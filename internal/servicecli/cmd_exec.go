@@ -152,7 +152,7 @@ func (c *execCommand) follow(ctx context.Context, client *client, body api.Stand
 	for {
 		var f api.Frame
 		if err := frames.Decode(&f); err != nil {
-			return result, fmt.Errorf("the service's answer was cut: %w", err)
+			return result, c.cut(err)
 		}
 		switch f.Kind {
 		case "stdout":
@@ -170,4 +170,12 @@ func (c *execCommand) follow(ctx context.Context, client *client, body api.Stand
 			return result, fmt.Errorf("cannot pass on the output: %w", err)
 		}
 	}
+}
+
+// cut says what is left to who was told no end.
+func (c *execCommand) cut(err error) error {
+	if c.session == "" {
+		return fmt.Errorf("the service's answer was cut, and with it the code: %w: run it again", err)
+	}
+	return fmt.Errorf("the service's answer was cut: %w: ask for what the code came to with cellblock sessions result %s, or run it again if there is no such session any more", err, c.session)
 }

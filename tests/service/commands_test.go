@@ -53,6 +53,12 @@ func TestCommands(t *testing.T) {
 	defer stranger.Close()
 	stranger.Config.ErrorLog = log.New(io.Discard, "", 0)
 	silent := closesAtOnce(t)
+	cut := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		io.WriteString(w, `{"kind":"stdout","text":"began\n"}`)
+		http.NewResponseController(w).Flush()
+		panic(http.ErrAbortHandler)
+	}))
+	defer cut.Close()
 	for _, row := range []struct {
 		args           string // with | between them
 		status         int
@@ -94,6 +100,8 @@ func TestCommands(t *testing.T) {
 		{"files|list", 2, "", "0 arguments were given, and it is: cellblock files list SESSION"},
 		{"config|bogus", 2, "", `no command "config bogus"`},
 		{"exec|--url|" + stranger.URL + "|-c|1", 125, "", "a certificate that this machine does not trust"},
+		{"exec|--url|" + cut.URL + "|-c|1", 125, "began\n", "run it again"},
+		{"exec|--url|" + cut.URL + "|--session|work|-c|1", 125, "began\n", "cellblock sessions result work"},
 		{"exec|--url|" + silent + "|-c|1", 125, "", "closed the connection without an answer"},
 		{"files|list|s", 0, "sales.csv", ""},
 		{"files|get|s|sales.csv|-", 0, "a,b\n", ""},

@@ -1,8 +1,12 @@
 package service
 
 import (
+	"bufio"
+	"bytes"
 	"encoding/json"
 	"fmt"
+	"io"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -199,6 +203,71 @@ func TestNobodyIsAnsweredTooEarly(t *testing.T) {
 	close(ready)
 	asking.Wait()
 	x.want(200, `"sessions":20`, "GET", "/v1/stats", nil)
+}
+
+// Whose code ends with the service is told so, and not to ask for a result.
+func TestNamelessExecutionEnds(t *testing.T) {
+	x := startSplit(t, nil, "--drain", "100ms")
+	told := make(chan string, 1)
+	go func() {
+		status, text := x.ask("POST", "/v1/execute", code("import time; time.sleep(60)"))
+		told <- fmt.Sprint(status, " ", text)
+	}()
+	x.until(200, `"running":1,"memory`, "GET", "/v1/stats")
+	x.cmd.Process.Signal(syscall.SIGTERM)
+	if err := x.cmd.Wait(); err != nil {
+		t.Errorf("its end: %v", err)
+	}
+	if text := <-told; !strings.HasPrefix(text, "503 ") || !strings.Contains(text, "run it again") || strings.Contains(text, "result") {
+		t.Errorf("the client was told %.300s", text)
+	}
+	x.start()
+}
+
+// A stream that the service's end cuts says so, also to who reads late.
+func TestStreamsEnd(t *testing.T) {
+	x := startSplit(t, nil, "--drain", "100ms")
+	const printing = "print('x' * (4 << 20), flush=True)\nimport time; time.sleep(60)"
+	var streams []*bufio.Reader
+	for i := range 3 {
+		body, _ := json.Marshal(map[string]string{"code": printing, "session_id": fmt.Sprint("s", i)})
+		r, err := http.NewRequest("POST", "http://cellblock/v1/execute", bytes.NewReader(body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Header.Set("Content-Type", "application/json")
+		r.Header.Set("Accept", "application/x-ndjson")
+		resp, err := x.http.Do(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer resp.Body.Close()
+		streams = append(streams, bufio.NewReader(resp.Body))
+		if line, err := streams[i].ReadString('\n'); err != nil || !strings.Contains(line, "stdout") {
+			t.Fatalf("%.80s, %v", line, err)
+		}
+	}
+	x.cmd.Process.Signal(syscall.SIGTERM)
+	ended := make(chan error, 1)
+	go func(cmd *exec.Cmd) { ended <- cmd.Wait() }(x.cmd)
+	x.cmd = nil
+	select {
+	case err := <-ended:
+		t.Errorf("it ended before its streams did: %v", err)
+		ended <- err
+	case <-time.After(time.Second): // long after the drain
+	}
+	for i, s := range streams {
+		text, err := io.ReadAll(s)
+		if err != nil || !bytes.Contains(text, []byte(`"kind":"unavailable"`)) || !bytes.HasSuffix(text, []byte("{\"kind\":\"end\"}\n")) {
+			t.Errorf("stream %d: %v, …%s", i, err, text[max(0, len(text)-300):])
+		}
+	}
+	if err := <-ended; err != nil {
+		t.Errorf("its end: %v", err)
+	}
+	x.http.CloseIdleConnections()
+	x.start()
 }
 
 // A session that cannot be had again by its client ends with the process that made
