@@ -35,13 +35,53 @@ func addExecute(s *Server, api huma.API) {
 // findOrMake returns a session of the owner, made when there is none.
 func (s *Server) findOrMake(ctx context.Context, o *owner, id string, creation Creation) (*session, func(), error) {
 	x, done, err := s.keeper.find(o, id)
-	if err == nil || problemOf(err).Kind != KindNotFound {
-		return x, done, err
+	if err == nil {
+		if err = s.keepsTo(x, creation.Limits); err != nil {
+			done()
+			return nil, nil, err
+		}
+		return x, done, nil
+	}
+	if problemOf(err).Kind != KindNotFound {
+		return nil, nil, err
 	}
 	if _, err := s.makeSession(ctx, o, id, "", creation, nil); err != nil {
 		return nil, nil, err
 	}
 	return s.keeper.find(o, id)
+}
+
+// keepsTo says whether a session that is there has the limits that are asked for.
+func (s *Server) keepsTo(x *session, asked Limits) error {
+	want, err := s.limits(asked)
+	if err != nil {
+		return err
+	}
+	has := x.session.Limits()
+	for _, err := range []error{
+		differs("timeout", want.Timeout, has.Timeout),
+		differs("cpu_time", want.CPUTime, has.CPUTime),
+		differs("memory_mb", want.MaxMemoryMB, has.MaxMemoryMB),
+		differs("cpus", want.CPUs, has.CPUs),
+		differs("pids", want.PIDs, has.PIDs),
+		differs("workspace_size", want.WorkspaceBytes, has.WorkspaceBytes),
+		differs("workspace_files", want.WorkspaceFiles, has.WorkspaceFiles),
+		differs("max_output", want.MaxOutput, has.MaxOutput),
+	} {
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// differs is an error where a limit is asked for, and is another.
+func differs[T comparable](name string, want, has T) error {
+	var none T
+	if want == none || want == has {
+		return nil
+	}
+	return problem(KindInvalid, "the session has its limits since it was made: %s is %v, and not %v", name, has, want)
 }
 
 // executeIn runs code in a session; done lets go of it.

@@ -59,6 +59,24 @@ func TestExecuteInANamedSession(t *testing.T) {
 	}
 }
 
+// A session that is there keeps its limits, and who asks for others is told.
+func TestLimitsOfASessionThatIsThere(t *testing.T) {
+	c := serve(t, Settings{})
+	ask := func(l Limits) *reply {
+		return c.ask("POST", "/v1/execute", StandaloneExecution{Execution: Execution{Code: "1"}, SessionID: "s", Creation: Creation{Limits: l}})
+	}
+	ask(Limits{Memory: 128 << 20, Timeout: 7}).want(200)
+	for _, same := range []Limits{{}, {MemoryMB: 128}, {Memory: 128 << 20, Timeout: 7}} {
+		ask(same).want(200)
+	}
+	for _, other := range []Limits{{MemoryMB: 64}, {Timeout: 8}, {PIDs: 17}, {CPUs: 0.5}, {CPUTime: 3}, {WorkspaceSize: 1 << 20}, {WorkspaceFiles: 99}, {MaxOutput: 1000}} {
+		if p := ask(other).problem(KindInvalid); !strings.Contains(p.Detail, "has its limits since it was made") {
+			t.Errorf("%+v: %s", other, p.Detail)
+		}
+	}
+	ask(Limits{}).want(200) // it is let go of
+}
+
 // Sessions that name no modules have the service's own.
 func TestPreloadOfTheService(t *testing.T) {
 	c := serve(t, Settings{}, executor.Config{Preload: []string{"json as j"}})

@@ -44,7 +44,7 @@ func (Bytes) Schema(huma.Registry) *huma.Schema {
 type Creation struct {
 	Root    string   `json:"root,omitempty" maxLength:"64" doc:"Name or digest of a prepared root; none: the service's own."`
 	Preload []string `json:"preload,omitempty" maxItems:"32" doc:"Modules that every namespace of the session has, such as \"pandas as pd\"; none: the service's own. What the root does not have is left out."`
-	Limits  Limits   `json:"limits,omitempty" doc:"Limits; what is left out is the service's default."`
+	Limits  Limits   `json:"limits,omitempty" doc:"Limits; what is left out is the service's default. A session that is there keeps those it has: to ask for others is an error."`
 }
 
 // StandaloneExecution is the body of POST /v1/execute.
