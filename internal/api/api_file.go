@@ -2,9 +2,12 @@ package api
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"os"
+	"syscall"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -136,6 +139,9 @@ func bodyFailure(err error) error {
 		p := problem(KindTimedOut, "the body came too slowly")
 		p.Status = http.StatusRequestTimeout
 		return p
+	}
+	if errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.ECONNRESET) {
+		return problem(KindInvalid, "the body was cut: its client went away, and nothing was written")
 	}
 	return err
 }

@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/url"
@@ -13,6 +14,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/cellblock/cellblock/internal/testkit"
 )
 
 func TestFile(t *testing.T) {
@@ -46,6 +49,50 @@ func TestFile(t *testing.T) {
 		c.ask("DELETE", path+"e", nil).want(204)
 	}
 	c.ask("GET", path+"e", nil).problem(KindNotFound)
+}
+
+// A path that names another is refused, and not redirected there.
+func TestPathsAreStraight(t *testing.T) {
+	c := serve(t, Settings{})
+	c.http.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+	session := c.session(NewSession{})
+	for _, name := range []string{".", "..", "./a", "a/../b", "a//b", "a/.", "%2E"} {
+		c.ask("GET", session+"/files/"+name, nil).problem(KindInvalid)
+		c.ask("PUT", session+"/files/"+name, strings.NewReader("x")).problem(KindInvalid)
+	}
+	c.ask("PUT", session+"/files/.a./..b", strings.NewReader("x")).want(204)
+}
+
+// What a client does to its own request is no fault of the service.
+func TestClientsDoing(t *testing.T) {
+	log := new(testkit.Output)
+	c := serve(t, Settings{Log: slog.New(slog.NewTextHandler(log, nil))})
+	path := c.session(NewSession{})
+	k, err := net.Dial("unix", c.socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.WriteString(k, "PUT "+path+"/files/cut HTTP/1.1\r\nHost: a\r\nContent-Type: application/octet-stream\r\nContent-Length: 1000\r\n\r\nbegun"); err != nil {
+		t.Fatal(err)
+	}
+	k.Close()
+	leave := c.started(path, Execution{Code: "print('here', flush=True)\nimport time; time.sleep(60)"})
+	leave()
+	c.run(path, "1") // in its turn
+	for _, told := range []string{"status=400 kind=invalid error=\"the body was cut", "kind=timed-out error=\"the client went away\""} {
+		for deadline := time.Now().Add(20 * time.Second); !strings.Contains(log.String(), told); time.Sleep(5 * time.Millisecond) {
+			if time.Now().After(deadline) {
+				t.Fatalf("the log lacks %q:\n%s", told, log)
+			}
+		}
+	}
+	if text := log.String(); strings.Contains(text, "level=ERROR") || strings.Contains(text, "level=WARN") {
+		t.Errorf("the log:\n%s", text)
+	}
+	if text := string(c.ask("GET", "/metrics", nil).body); strings.Contains(text, `cellblock_problems_total{kind="internal"}`) {
+		t.Errorf("the metrics count a fault:\n%s", text)
+	}
+	c.ask("GET", path+"/files/cut", nil).problem(KindNotFound)
 }
 
 // No path leads out of the workspace, and no link is followed.

@@ -4,11 +4,13 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
 	"net/url"
+	"path"
 	"runtime/debug"
 	"slices"
 	"strings"
@@ -253,11 +255,31 @@ func (s *Server) tellProblem(c *call, owner string) {
 		level = slog.LevelWarn
 	}
 	why := p.Detail
-	if p.cause != nil {
+	switch {
+	case p.Kind == KindTimedOut && errors.Is(p.cause, context.Canceled):
+		level = slog.LevelInfo // who went away
+	case p.cause != nil:
 		why = p.cause.Error()
 	}
 	s.settings.Log.Log(c.r.Context(), level, "request failed", "request", c.id, "owner", owner, "method", knownMethod(c.r.Method), "path", shorten(c.r.URL.Path),
 		"session", shorten(c.session), "status", p.Status, "kind", string(p.Kind), "error", why)
+}
+
+// straight refuses a path that the mux would answer with a redirect to another: of
+// what a client asked for nothing is done by that, and not every client says so.
+func straight(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		given := r.URL.EscapedPath()
+		clean := path.Clean(given)
+		if strings.HasSuffix(given, "/") && clean != "/" {
+			clean += "/"
+		}
+		if given != clean && strings.HasPrefix(given, "/") {
+			writeProblem(w, r, problem(KindInvalid, "a part of the path %s is empty, . or ..: that names nothing here", shorten(given)))
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
 }
 
 // knownMethod keeps what callers choose out of the labels.

@@ -58,7 +58,7 @@ func New(s Settings) (*Server, error) {
 	x.mcp = newMCPServers(x)
 	mux := http.NewServeMux()
 	x.api = routes(x, mux)
-	x.http = x.newHTTP(x.guard(mux))
+	x.http = x.newHTTP(x.guard(straight(mux)))
 	x.lanes = lane.New(lane.Config{
 		Handler: x.http.Handler, Context: withPeer, Short: isShort,
 		FirstTime: headerTime, IdleTime: idleTime, WriteTime: writeTime, Log: s.Log,

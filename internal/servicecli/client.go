@@ -58,12 +58,12 @@ func (f *serviceFlags) connect() (*client, error) {
 	switch {
 	case u.Scheme == "unix" && u.Host == "" && u.Path != "":
 		c.base = "http://cellblock"
-		c.http = &http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		c.http = &http.Client{CheckRedirect: stay, Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 			return new(net.Dialer).DialContext(ctx, "unix", u.Path)
 		}}}
 	case (u.Scheme == "http" || u.Scheme == "https") && u.Host != "" && strings.Trim(u.Path, "/") == "":
 		c.base = u.Scheme + "://" + u.Host
-		c.http = &http.Client{}
+		c.http = &http.Client{CheckRedirect: stay}
 	default:
 		return nil, config.Usagef("%q is no address of a service: write unix:///path/of.sock, http://host:port or https://host:port", where)
 	}
@@ -98,10 +98,13 @@ func (c *client) send(ctx context.Context, method, path string, body io.Reader, 
 	if err != nil {
 		return nil, c.unanswered(err)
 	}
-	if resp.StatusCode < 400 {
+	if resp.StatusCode < 300 {
 		return resp, nil
 	}
 	defer resp.Body.Close()
+	if resp.StatusCode < 400 {
+		return nil, fmt.Errorf("what answers at %s says that it is elsewhere (%s), which a service does not: is the address right?", c.where, resp.Status)
+	}
 	text, err := io.ReadAll(io.LimitReader(resp.Body, 1<<20))
 	if err != nil {
 		return nil, err
@@ -168,9 +171,21 @@ func (c *client) ask(ctx context.Context, method, path string, in, out any, head
 	return nil
 }
 
+// stay follows nowhere: a token is for the service that was named, and a request that
+// was sent on may have lost its body.
+func stay(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+
+// segment is text as one part of a path, also where it is one that leads elsewhere.
+func segment(text string) string {
+	if text == "." || text == ".." {
+		return strings.ReplaceAll(text, ".", "%2E")
+	}
+	return url.PathEscape(text)
+}
+
 // sessionPath is the path of a session's resource.
 func sessionPath(id string, rest ...string) string {
-	path := "/v1/sessions/" + url.PathEscape(id)
+	path := "/v1/sessions/" + segment(id)
 	for _, part := range rest {
 		path += "/" + part
 	}

@@ -3,7 +3,6 @@ package servicecli
 import (
 	"context"
 	"io"
-	"net/url"
 	"os"
 	"path/filepath"
 	"time"
@@ -48,7 +47,7 @@ func newFiles(a *app) *cobra.Command {
 }
 
 func filePath(session, path string) string {
-	return sessionPath(session, "files", url.PathEscape(path))
+	return sessionPath(session, "files", segment(path))
 }
 
 func (c *filesCommand) list(client *client, args []string) error {

@@ -59,6 +59,8 @@ func TestCommands(t *testing.T) {
 		panic(http.ErrAbortHandler)
 	}))
 	defer cut.Close()
+	elsewhere := httptest.NewServer(http.RedirectHandler("/other", http.StatusTemporaryRedirect))
+	defer elsewhere.Close()
 	for _, row := range []struct {
 		args           string // with | between them
 		status         int
@@ -74,6 +76,8 @@ func TestCommands(t *testing.T) {
 		{"exec|--file|" + file("in.txt", "content") + ":d/x.txt|-c|print(open('d/x.txt').read())", 0, "content\n", ""},
 		{"exec|--session|s|--memory|64M|--preload|json as j|-c|x = j.dumps(1)", 0, "", ""},
 		{"exec|--session|s|-c|print(x)", 0, "1\n", ""},
+		{"exec|--session|s|--memory|64M|-c|print(x)", 0, "1\n", ""},
+		{"exec|--session|s|--memory|65M|-c|print(x)", 2, "", "has its limits since it was made"},
 		{"exec|--session|s|--json|-c|x", 0, `"value":"'1'"`, ""},
 		{"exec|--session|../s|-c|1", 2, "", "invalid session id"},
 		{"exec", 2, "", "nothing to run"},
@@ -91,6 +95,9 @@ func TestCommands(t *testing.T) {
 		{"sessions|end|other", 0, "", ""},
 		{"files|put|s|" + file("sales.csv", "a,b\n"), 0, "", ""},
 		{"files|put|s|" + filepath.Join(dir, "sales.csv") + "|../x", 2, "", "file name"},
+		{"files|put|s|" + filepath.Join(dir, "sales.csv") + "|.", 2, "", "file name"},
+		{"files|get|s|..|-", 2, "", "file name"},
+		{"files|put|s|" + filepath.Join(dir, "sales.csv") + "|--url|" + elsewhere.URL, 125, "", "307"},
 		{"files|put|s|" + dir, 2, "", "is a directory"},
 		{"files|put|s|-", 2, "", "a name is needed"},
 		{"files|put|s|-|program.py", 0, "", ""},
