@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/cellblock/cellblock/internal/sys"
@@ -75,7 +76,13 @@ func (s *stream) drain(buf []byte) {
 	// Control does not ask the poller, whose deadline is over.
 	_ = raw.Control(func(fd uintptr) {
 		for left := pipeSize; left > 0; {
-			n, err := sys.ReadNow(int(fd), buf)
+			if !sys.Readable(int(fd)) {
+				return // it is told without waiting, where a read might wait
+			}
+			n, err := syscall.Read(int(fd), buf)
+			if errors.Is(err, syscall.EINTR) {
+				continue
+			}
 			if n <= 0 || err != nil {
 				return
 			}

@@ -82,21 +82,10 @@ func Getdents(fd int, buf []byte) (n int, err error) {
 	return n, err
 }
 
-// GetdentsNow is Getdents for a directory that is in memory (see InMemory).
-func GetdentsNow(fd int, buf []byte) (n int, err error) {
-	err = retryEINTR("getdents64", func() (e error) { n, e = getdentsNow(fd, buf); return e })
-	return n, err
-}
-
 // Lseek moves the offset of fd and returns it.
 func Lseek(fd int, offset int64, whence int) (at int64, err error) {
 	err = retryEINTR("lseek", func() (e error) { at, e = syscall.Seek(fd, offset, whence); return e })
 	return at, err
-}
-
-// Rewind moves the offset of a directory to its start.
-func Rewind(dir int) error {
-	return retryEINTR("lseek", func() error { return rewindNow(dir) })
 }
 
 // Pread reads at an offset; 0 without an error is the end of the file.

@@ -9,21 +9,10 @@ import (
 // Go's scheduler, as their names say. What it is told of it has watched, by a thread
 // that looks every 20 µs whether the call takes long: that is dearer than a dozen of
 // them. A call that may wait, for a disk or another process, must not be made so:
-// until it returns nothing else runs in its place, and no garbage is collected.
-
-// ReadNow reads from a descriptor that is set not to block. The error is a bare errno.
-func ReadNow(fd int, b []byte) (int, error) {
-	for {
-		n, _, errno := syscall.RawSyscall(syscall.SYS_READ, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(b))), uintptr(len(b)))
-		switch errno {
-		case 0:
-			return int(n), nil
-		case syscall.EINTR:
-		default:
-			return 0, errno
-		}
-	}
-}
+// until it returns nothing else runs in its place, and no garbage is collected. That is
+// so of reading from a pipe, too, and of listing a directory, whatever their flags: who
+// writes there holds a lock while its own memory is read, for as long as it can make
+// that take.
 
 // WriteNow writes what a file takes without waiting, perhaps nothing, and says how
 // much. Why it is not all the next write will say.
@@ -49,15 +38,5 @@ func preadNow(fd int, b []byte, offset int64) (int, error) {
 
 func writeNow(fd int, b []byte) error {
 	_, _, errno := syscall.RawSyscall(syscall.SYS_WRITE, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(b))), uintptr(len(b)))
-	return errnoErr(errno)
-}
-
-func getdentsNow(fd int, b []byte) (int, error) {
-	n, _, errno := syscall.RawSyscall(syscall.SYS_GETDENTS64, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(b))), uintptr(len(b)))
-	return int(n), errnoErr(errno)
-}
-
-func rewindNow(fd int) error {
-	_, _, errno := syscall.RawSyscall(syscall.SYS_LSEEK, uintptr(fd), 0, 0)
 	return errnoErr(errno)
 }

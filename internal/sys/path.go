@@ -51,14 +51,6 @@ func Fstatfs(fd int, st *syscall.Statfs_t) error {
 	return retryEINTR("fstatfs", func() error { return syscall.Fstatfs(fd, st) })
 }
 
-// InMemory says whether an open file is of a tmpfs: no disk is waited for.
-func InMemory(fd int) (bool, error) {
-	const tmpfs = 0x01021994
-	var st syscall.Statfs_t
-	err := Fstatfs(fd, &st)
-	return st.Type == tmpfs, err
-}
-
 // Mkdir makes a directory.
 func Mkdir(path string, mode uint32) error {
 	return pathCall("mkdir", path, func() error { return syscall.Mkdir(path, mode) })

@@ -58,16 +58,3 @@ func TestRecvWithinEnds(t *testing.T) {
 		t.Errorf("what is there is %q: %v", buf[:max(n, 0)], err)
 	}
 }
-
-func TestInMemory(t *testing.T) {
-	for path, want := range map[string]bool{"/dev/shm": true, "/proc": false} {
-		f, err := os.Open(path)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer f.Close()
-		if is, err := InMemory(int(f.Fd())); err != nil || is != want {
-			t.Errorf("InMemory of %s is %v: %v", path, is, err)
-		}
-	}
-}

@@ -30,8 +30,6 @@ type Dir struct {
 	mu sync.RWMutex // held for reading while fd is in use, for writing to close it
 	fd int
 
-	inMemory bool // no disk is waited for
-
 	lent Lent
 }
 
@@ -49,11 +47,7 @@ func Open(fd int) (*Dir, error) {
 		}
 		return nil, fmt.Errorf("cannot open the workspace: %w", err)
 	}
-	inMemory, err := sys.InMemory(own)
-	if err != nil {
-		return nil, errors.Join(fmt.Errorf("cannot open the workspace: %w", err), sys.CloseFD(own))
-	}
-	return &Dir{fd: own, inMemory: inMemory}, nil
+	return &Dir{fd: own}, nil
 }
 
 // OpenFolder makes a Dir of a folder of the host, which is created when it is

@@ -49,7 +49,7 @@ func (e *emptier) level(ctx context.Context, fd int, top bool) (int, error) {
 		name string
 		dir  bool
 	}
-	if err := sys.Rewind(fd); err != nil {
+	if _, err := sys.Lseek(fd, 0, 0); err != nil {
 		return 0, err
 	}
 	var items []item

@@ -85,14 +85,11 @@ func (d *Dir) Snapshot(l Limits) (Snapshot, error) {
 
 	buf := direntBuffers.Get().(*[]byte)
 	defer direntBuffers.Put(buf)
-	s := scan{limits: l.withDefaults(), buf: *buf, getdents: sys.Getdents}
-	if d.inMemory {
-		s.getdents = sys.GetdentsNow
-	}
+	s := scan{limits: l.withDefaults(), buf: *buf}
 	s.Files = make([]Entry, 0, d.files)
 	s.deadline = time.Now().Add(s.limits.Time)
 
-	if err := sys.Rewind(d.fd); err != nil {
+	if _, err := sys.Lseek(d.fd, 0, 0); err != nil {
 		return Snapshot{}, fmt.Errorf("cannot list the workspace: %w", err)
 	}
 	if err := s.list(d.fd, branch{}); err != nil {
@@ -123,7 +120,6 @@ type scan struct {
 	limits    Limits
 	deadline  time.Time
 	buf       []byte
-	getdents  func(fd int, buf []byte) (int, error)
 	todo      []branch
 	seen      int // names of any kind
 	pathBytes int
@@ -159,7 +155,7 @@ func (s *scan) descend(d *Dir, b branch) {
 func (s *scan) list(fd int, b branch) error {
 	var st syscall.Stat_t
 	for !s.full {
-		n, err := s.getdents(fd, s.buf)
+		n, err := sys.Getdents(fd, s.buf)
 		if err != nil {
 			if why, gone, _ := whyOpen(err); gone {
 				return nil // removed while it was open
