@@ -14,7 +14,7 @@ func (s *Server) adopt(ctx context.Context) error {
 	}
 	for _, f := range found {
 		x := &session{
-			id: f.Spec.ID, owner: s.keeper.of(f.Spec.Owner), root: f.Spec.Root, session: f.Session,
+			id: f.Spec.ID, owner: s.keeper.of(f.Spec.Owner), root: f.Spec.Root, asked: f.Spec.Preload, session: f.Session,
 			memory: int64(f.Session.Limits().MaxMemoryMB) << 20, created: f.Spec.Created, executions: f.Status.Executions, lost: !f.Status.Alive,
 		}
 		if f.Spec.Kind != "" || !s.keeper.adopt(x, f.Status.Used) {

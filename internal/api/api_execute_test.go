@@ -54,8 +54,13 @@ func TestExecuteInANamedSession(t *testing.T) {
 		}
 	}
 	info := decode[SessionInfo](c.ask("GET", "/v1/sessions/s", nil).want(200))
-	if info.State != StateIdle || info.Limits.MemoryBytes != 128<<20 || len(info.Preload) != 2 || info.Preload[0] != "json as j" {
+	if info.State != StateIdle || info.Limits.MemoryBytes != 128<<20 || len(info.Preload) != 2 || info.Preload[0] != "json as j" ||
+		!slices.Equal(info.LeftOut, []string{"no_such_module", "no_such.module as n"}) {
 		t.Errorf("%+v", info)
+	}
+	made := decode[SessionInfo](c.ask("POST", "/v1/sessions", NewSession{Creation: Creation{Preload: []string{"math", "no_such_module"}}}).want(201))
+	if !slices.Equal(made.LeftOut, []string{"no_such_module"}) || !slices.Equal(made.Preload, []string{"math"}) {
+		t.Errorf("%+v", made)
 	}
 }
 

@@ -19,7 +19,8 @@ type session struct {
 	kind    string // of another protocol, whose state ends with this process
 	root    string
 	session warden.Session
-	memory  int64 // reserved
+	memory  int64    // reserved
+	asked   []string // modules to preload, of which the root may lack some
 	created time.Time
 
 	// Guarded by keeper.mu.

@@ -23,7 +23,7 @@ func (s *Server) makeSession(ctx context.Context, o *owner, id, kind string, c C
 	if err != nil {
 		return nil, err
 	}
-	x := &session{id: id, owner: o, kind: kind, root: c.Root}
+	x := &session{id: id, owner: o, kind: kind, root: c.Root, asked: preload}
 	x.memory = int64(cmp.Or(limits.MaxMemoryMB, s.settings.Defaults.MaxMemoryMB)) << 20
 	if err := s.keeper.reserve(x); err != nil {
 		return nil, err
@@ -138,7 +138,7 @@ func (s *Server) describe(x *session) SessionInfo {
 	s.keeper.mu.Lock()
 	defer s.keeper.mu.Unlock()
 	info := SessionInfo{
-		ID: x.id, State: StateIdle, Root: x.root, Preload: x.session.Preload(),
+		ID: x.id, State: StateIdle, Root: x.root, Preload: x.session.Preload(), LeftOut: x.leftOut(),
 		Limits: CurrentLimits{
 			MemoryBytes: x.memory, CPUs: limits.CPUs, PIDs: limits.PIDs, WorkspaceBytes: limits.WorkspaceBytes, WorkspaceFiles: limits.WorkspaceFiles,
 			Timeout: limits.Timeout.Seconds(), CPUTime: limits.CPUTime.Seconds(),
@@ -159,6 +159,17 @@ func (s *Server) describe(x *session) SessionInfo {
 		info.Expires = &end
 	}
 	return info
+}
+
+// leftOut are the modules that were asked for and could not be imported.
+func (x *session) leftOut() []string {
+	left, has := []string{}, x.session.Preload()
+	for _, m := range x.asked {
+		if !slices.Contains(has, m) {
+			left = append(left, m)
+		}
+	}
+	return left
 }
 
 // sessionsOf lists the sessions of an owner, by id.

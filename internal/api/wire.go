@@ -43,7 +43,7 @@ func (Bytes) Schema(huma.Registry) *huma.Schema {
 // Creation is what a new session is to be.
 type Creation struct {
 	Root    string   `json:"root,omitempty" maxLength:"64" doc:"Name or digest of a prepared root; none: the service's own."`
-	Preload []string `json:"preload,omitempty" maxItems:"32" doc:"Modules that every namespace of the session has, such as \"pandas as pd\"; none: the service's own. What the root does not have is left out."`
+	Preload []string `json:"preload,omitempty" maxItems:"32" doc:"Modules that every namespace of the session has, such as \"pandas as pd\"; none: the service's own. What the root does not have is left out, and named in left_out of the session."`
 	Limits  Limits   `json:"limits,omitempty" doc:"Limits; what is left out is the service's default. A session that is there keeps those it has: to ask for others is an error."`
 }
 
@@ -123,6 +123,7 @@ type SessionInfo struct {
 	State      string        `json:"state" enum:"starting,idle,running,lost"`
 	Root       string        `json:"root" doc:"As it was asked for; empty: the service's own."`
 	Preload    []string      `json:"preload" doc:"Those that it has."`
+	LeftOut    []string      `json:"left_out" doc:"Modules to preload that were asked for, and could not be imported."`
 	Limits     CurrentLimits `json:"limits"`
 	Created    time.Time     `json:"created"`
 	LastUsed   time.Time     `json:"last_used"`

@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 	"text/tabwriter"
 	"time"
@@ -68,6 +69,9 @@ func (c *sessionsCommand) newCommand() *cobra.Command {
 		var info api.SessionInfo
 		if err := client.ask(context.Background(), "POST", "/v1/sessions", body, &info); err != nil {
 			return err
+		}
+		if len(info.LeftOut) > 0 {
+			fmt.Fprintf(c.app.Err, "cellblock: left out, as they cannot be imported: %s\n", OneLine(strings.Join(info.LeftOut, ", ")))
 		}
 		return c.app.printf("%s\n", info.ID)
 	}

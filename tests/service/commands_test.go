@@ -86,6 +86,8 @@ func TestCommands(t *testing.T) {
 		{"exec|--url|ftp://x|-c|1", 2, "", "no address of a service"},
 		{"sessions", 0, "64MiB", ""},
 		{"sessions|new|other", 0, "other\n", ""},
+		{"sessions|new|third|--preload|math, nosuch", 0, "third\n", "left out, as they cannot be imported: nosuch\n"},
+		{"sessions|end|third", 0, "", ""},
 		{"sessions|new|other", 125, "", "already"},
 		{"sessions|--json", 0, `"id":"other"`, ""},
 		{"sessions|interrupt|other", 0, "", ""},

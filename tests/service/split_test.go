@@ -121,7 +121,7 @@ func (x *split) endWarden() {
 // end, its sudden one, and its next version.
 func TestSessionsSurvive(t *testing.T) {
 	x := startSplit(t, nil, "--drain", "100ms")
-	x.want(201, "", "POST", "/v1/sessions", `{"id":"s","limits":{"memory":"64M"}}`)
+	x.want(201, "", "POST", "/v1/sessions", `{"id":"s","limits":{"memory":"64M"},"preload":["nosuch"]}`)
 	x.want(200, "", "POST", "/v1/sessions/s/execute", code("x = 1; open('f', 'w').write('kept')"))
 
 	restart := func(how string, end func()) {
@@ -139,7 +139,7 @@ func TestSessionsSurvive(t *testing.T) {
 		x.start()
 		x.want(200, `"state":"running"`, "GET", "/v1/sessions/s", nil)
 		x.want(200, `then `, "GET", "/v1/sessions/s/result", nil)
-		x.want(200, `"memory_bytes":67108864`, "GET", "/v1/sessions/s", nil)
+		x.want(200, `"left_out":["nosuch"],"limits":{"memory_bytes":67108864`, "GET", "/v1/sessions/s", nil)
 		x.want(200, "kept", "GET", "/v1/sessions/s/files/f", nil)
 		x.want(204, "", "DELETE", "/v1/sessions/s/files/mark", nil)
 	}
