@@ -16,11 +16,7 @@ import (
 // hasStore says whether systemd keeps descriptors and says so: from 254 on.
 func hasStore(t *testing.T) bool {
 	t.Helper()
-	var version int
-	if _, err := fmt.Sscanf(done(t, "systemctl", "--version"), "systemd %d", &version); err != nil {
-		t.Fatal(err)
-	}
-	return version >= 254
+	return systemd(t) >= 254
 }
 
 const journal = "journalctl -u cellblock -u cellblock-warden -n 60 --no-pager -o cat"
