@@ -114,7 +114,7 @@ func TestTheEndOfOneREPLIsNotThatOfTheOther(t *testing.T) {
 			{"crash", "import ctypes; ctypes.string_at(0)", time.Minute, executor.VerdictCrashed},
 			{"exit", "import os; os._exit(3)", time.Minute, executor.VerdictExit},
 			{"kill", "import os, signal; os.kill(os.getpid(), signal.SIGKILL)", time.Minute, executor.VerdictKilled},
-			{"time-out", "import signal\nsignal.signal(signal.SIGINT, signal.SIG_IGN)\nwhile True: pass", time.Second, executor.VerdictTimeout},
+			{"time-out", "import signal\nsignal.signal(signal.SIGINT, signal.SIG_IGN)\nwhile True: pass", testkit.Paced(time.Second), executor.VerdictTimeout},
 			{"a child that has left and holds the channel", "import os\nheld = os.dup(3)\nif not os.fork():\n os.setsid()\n import time\n time.sleep(99)\nos._exit(3)", time.Minute, executor.VerdictExit},
 			{"a child that has stayed", "import os\nif not os.fork():\n import time\n time.sleep(99)\nos._exit(3)", time.Minute, executor.VerdictExit},
 		} {
