@@ -129,3 +129,28 @@ func TestWhatIsNoBox(t *testing.T) {
 		t.Error("a state that is not sealed was taken")
 	}
 }
+
+// What is taken back is closed, and the rest is where it was.
+func TestBack(t *testing.T) {
+	var load Load
+	defer load.Close()
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	if n, err := load.Add(r); n != 0 || err != nil {
+		t.Fatal(n, err)
+	}
+	if n, err := load.Add(w); n != 1 || err != nil {
+		t.Fatal(n, err)
+	}
+	load.Back(1)
+	w.Close() // the only one of its end by now
+	if b, err := io.ReadAll(r); len(b) > 0 || err != nil {
+		t.Errorf("%q %v", b, err)
+	}
+	if n, err := load.Add(r); n != 1 || err != nil || load.Len() != 2 {
+		t.Errorf("the next is number %d of %d: %v", n, load.Len(), err)
+	}
+}

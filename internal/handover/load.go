@@ -41,15 +41,25 @@ func (l *Load) Add(f *os.File) (int, error) {
 	return len(l.fds) - 1, nil
 }
 
-// Close closes the duplicates.
-func (l *Load) Close() {
+// Len is how many there are.
+func (l *Load) Len() int {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for _, fd := range l.fds {
+	return len(l.fds)
+}
+
+// Back takes out what was added after there were n.
+func (l *Load) Back(n int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, fd := range l.fds[n:] {
 		sys.CloseFD(fd)
 	}
-	l.fds = nil
+	l.fds = l.fds[:n]
 }
+
+// Close closes the duplicates.
+func (l *Load) Close() { l.Back(0) }
 
 // Arrived are the descriptors of a Load at its other end.
 type Arrived struct {

@@ -9,6 +9,7 @@ import (
 	"io"
 	"net"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -37,8 +38,9 @@ type conn struct {
 	socket *net.UnixConn
 
 	sending sync.Mutex
-	broken  error  // of sending: half a message may be on its way
-	held    func() // lets go of what the connection holds; may be nil
+	broken  error                     // of sending: half a message may be on its way
+	until   atomic.Pointer[time.Time] // see hurry; nil: there is time
+	held    func()                    // lets go of what the connection holds; may be nil
 
 	buf   []byte // received, and not yet taken
 	files []descriptor
@@ -72,6 +74,21 @@ func (c *conn) drop() {
 // patience is how long the other side may take to read a frame.
 const patience = 30 * time.Second
 
+// hurry has nothing be sent any more after a time, however slowly the other side reads.
+func (c *conn) hurry(until time.Time) {
+	c.until.Store(&until)
+	_ = c.socket.SetWriteDeadline(until) // it may be closed
+}
+
+// deadline is that of sending a frame now.
+func (c *conn) deadline() time.Time {
+	d := time.Now().Add(patience)
+	if until := c.until.Load(); until != nil && until.Before(d) {
+		return *until
+	}
+	return d
+}
+
 // send sends one frame. The descriptors go with its first byte.
 func (c *conn) send(kind byte, b []byte, fds ...int) error {
 	if len(b) > maxFrame || len(fds) > maxFDs {
@@ -89,8 +106,14 @@ func (c *conn) send(kind byte, b []byte, fds ...int) error {
 	if len(fds) > 0 {
 		oob = syscall.UnixRights(fds...)
 	}
-	if c.broken = c.socket.SetWriteDeadline(time.Now().Add(patience)); c.broken != nil {
+	if c.broken = c.socket.SetWriteDeadline(c.deadline()); c.broken != nil {
 		return c.broken
+	}
+	if c.until.Load() != nil {
+		// It may have been told while the deadline was set.
+		if c.broken = c.socket.SetWriteDeadline(c.deadline()); c.broken != nil {
+			return c.broken
+		}
 	}
 	whole := append(header, b...)
 	n, _, err := c.socket.WriteMsgUnix(whole, oob, nil)

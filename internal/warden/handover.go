@@ -117,6 +117,11 @@ func (s *Server) leave(l *net.UnixListener, patience time.Duration) {
 	}
 	s.end()
 	l.Close() // who connects from now on waits for the next warden
+	s.mu.Lock()
+	for c := range s.conns {
+		c.hurry(time.Now().Add(freezeTime / 2)) // code waits for who reads what it printed
+	}
+	s.mu.Unlock()
 	late.Reset(freezeTime)
 	select {
 	case <-quiet:
@@ -211,7 +216,9 @@ func (l *leaving) session(ctx context.Context, h *held) error {
 	ctx, cancel := context.WithTimeout(ctx, turnTime)
 	defer cancel()
 	var err error
+	before := l.load.Len()
 	if st.Session, err = out.Session(ctx, h.Session, contexts); err != nil {
+		l.load.Back(before)
 		return err
 	}
 	h.local.mu.Lock()

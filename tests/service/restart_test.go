@@ -2,6 +2,7 @@ package service
 
 import (
 	"fmt"
+	"net"
 	"os"
 	"strings"
 	"sync"
@@ -107,6 +108,34 @@ func TestWhatRunsWhileTheWardenRestarts(t *testing.T) {
 		x.want(200, `"5\n"`, "POST", "/v1/sessions/"+id+"/execute", code("print(y)"))
 		x.want(204, "", "DELETE", "/v1/sessions/"+id, nil)
 	}
+}
+
+// A client that does not read what its code prints keeps nobody else's session from
+// being there after a restart: its code, and who hands over, would wait for it.
+func TestSlowClientAndARestart(t *testing.T) {
+	x, m := managed(t, []string{"--template", "--drain", "1s"})
+	others := []string{"a", "b", "c", "d"}
+	for _, id := range append([]string{"slow"}, others...) {
+		x.want(201, "", "POST", "/v1/sessions", fmt.Sprintf(`{"id":%q,"limits":{"memory":"64M"}}`, id))
+		x.want(200, "", "POST", "/v1/sessions/"+id+"/execute", code("x = 42"))
+	}
+	c, err := net.Dial("unix", x.at)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	body := code("import os, fcntl\nfcntl.fcntl(1, 1031, 1 << 20)\nopen('mark', 'w').close()\nwhile True: os.write(1, b'x' * 65536)")
+	fmt.Fprintf(c, "POST /v1/sessions/slow/execute HTTP/1.1\r\nHost: c\r\nAccept: application/x-ndjson\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s", len(body), body)
+	x.until(200, "mark", "GET", "/v1/sessions/slow/files")
+	m.restart(x, nil)
+	for _, id := range others {
+		x.want(200, `"42\n"`, "POST", "/v1/sessions/"+id+"/execute", code("print(x)"))
+		x.want(204, "", "DELETE", "/v1/sessions/"+id, nil)
+	}
+	if text := x.wlog.String(); strings.Contains(text, "a session ends with this warden") {
+		t.Errorf("the warden's log:\n%.3000s", text)
+	}
+	x.want(204, "", "DELETE", "/v1/sessions/slow", nil)
 }
 
 // Who calls while there is no warden waits for the next one, and is never told
