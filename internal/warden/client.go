@@ -23,6 +23,10 @@ type Client struct {
 	life  context.Context
 	end   context.CancelFunc
 
+	// asker is its name to a warden, and to the one after it: what is made, or was, under
+	// another is somebody's who is gone.
+	asker string
+
 	mu       sync.Mutex
 	version  string
 	defaults Defaults
@@ -34,23 +38,19 @@ type Client struct {
 	closed   bool
 }
 
-// asker is the name of this process: to a warden, and to the one after it, what was
-// made under another is somebody's who is gone.
-var asker = newHandle()
-
 // mostIdle is how many connections are kept for the next call.
 const mostIdle = 32
 
 // Dial connects to the warden at a Unix socket, and waits until it can build cells,
 // and until the process that had its sessions before is gone.
 func Dial(ctx context.Context, path string) (*Client, error) {
-	c := &Client{path: path, ended: make(chan struct{}), known: map[string]bool{}}
+	c := &Client{path: path, asker: newHandle(), ended: make(chan struct{}), known: map[string]bool{}}
 	k, err := c.dial(ctx)
 	if err != nil {
 		return nil, err
 	}
 	var held heldAnswer
-	if _, err := c.on(ctx, k, &exchange{call: call{Method: "hold", Protocol: protocol, Context: asker}, answer: &held}); err != nil {
+	if _, err := c.on(ctx, k, &exchange{call: call{Method: "hold", Protocol: protocol, Asker: c.asker}, answer: &held}); err != nil {
 		k.close()
 		return nil, fmt.Errorf("cannot use the warden at %s: %w", path, err)
 	}
@@ -282,7 +282,7 @@ func (c *Client) Lasting() bool { return true }
 // NewSession implements Engine.
 func (c *Client) NewSession(ctx context.Context, spec Spec) (Session, error) {
 	var made madeAnswer
-	if err := c.ask(ctx, &exchange{call: call{Method: "make", Spec: &spec}, answer: &made}); err != nil {
+	if err := c.ask(ctx, &exchange{call: call{Method: "make", Asker: c.asker, Spec: &spec}, answer: &made}); err != nil {
 		if errors.Is(err, executor.ErrClosed) && !c.isOver() {
 			err = ErrRestarting // it was made for who asked before the restart
 		}

@@ -95,7 +95,7 @@ func (c *Client) follower() (_ *link, err error) {
 	}
 	defer c.comes(nil)
 	var held heldAnswer
-	if _, err := c.on(c.life, k, &exchange{call: call{Method: "hold", Protocol: protocol, Context: asker, Again: true}, answer: &held}); err != nil {
+	if _, err := c.on(c.life, k, &exchange{call: call{Method: "hold", Protocol: protocol, Asker: c.asker, Again: true}, answer: &held}); err != nil {
 		return nil, fmt.Errorf("cannot use the next warden: %w", err)
 	}
 	c.mu.Lock()

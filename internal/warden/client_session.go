@@ -213,7 +213,7 @@ func (r *remote) at(method, path string) call {
 func (r *remote) NewContext(ctx context.Context, o executor.ContextOptions) (REPL, error) {
 	// A name of ours, so that one of which no answer came can be ended.
 	c := r.call("context")
-	c.Context, c.Env = newHandle(), o.Env
+	c.Context, c.Asker, c.Env = newHandle(), r.client.asker, o.Env
 	name := c.Context
 	if err := r.client.ask(ctx, &exchange{call: c, answer: &name}); err != nil {
 		lost := remoteREPL{client: r.client, handle: r.handle, context: name} // it may be there

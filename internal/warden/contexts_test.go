@@ -2,6 +2,7 @@ package warden
 
 import (
 	"fmt"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -14,7 +15,7 @@ func TestContextsEndWithTheirAsker(t *testing.T) {
 	hold := func(name string) *taken {
 		t.Helper()
 		x := takeOver(t, socket)
-		if f := x.ask(fmt.Sprintf(`{"method":"hold","protocol":%d,"context":%q}`, protocol, name)); f.kind != frameAnswer {
+		if f := x.ask(fmt.Sprintf(`{"method":"hold","protocol":%d,"asker":%q}`, protocol, name)); f.kind != frameAnswer {
 			t.Fatalf("%s", f.bytes)
 		}
 		return x
@@ -46,4 +47,29 @@ func TestContextsEndWithTheirAsker(t *testing.T) {
 		return made == executor.MaxContexts
 	})
 	takeOver(t, socket).refused("closed", in)
+}
+
+// A call that is read only when its asker is gone makes nothing that the next one has.
+func TestCallOfWhoIsGone(t *testing.T) {
+	socket := serveHostile(t)
+	x := takeOver(t, socket)
+	if f := x.ask(fmt.Sprintf(`{"method":"hold","protocol":%d,"asker":"here"}`, protocol)); f.kind != frameAnswer {
+		t.Fatalf("%s", f.bytes)
+	}
+	const spec = `"spec":{"owner":"o","id":"late","created":"2026-01-01T00:00:00Z","limits":{"MaxMemoryMB":64}}}`
+	takeOver(t, socket).refused("closed", `{"method":"make","asker":"gone",`+spec)
+	if f := takeOver(t, socket).ask(`{"method":"list"}`); string(f.bytes) != "[]\n" {
+		t.Errorf("there is %s", f.bytes)
+	}
+	f := takeOver(t, socket).ask(`{"method":"make","asker":"here",` + spec)
+	if f.kind != frameAnswer {
+		t.Fatalf("%s", f.bytes)
+	}
+	s := takeOver(t, socket)
+	list := s.ask(`{"method":"list"}`)
+	handle := regexp.MustCompile(`"handle":"(\w+)"`).FindSubmatch(list.bytes)
+	if handle == nil {
+		t.Fatalf("%s", list.bytes)
+	}
+	takeOver(t, socket).refused("closed", fmt.Sprintf(`{"method":"context","asker":"gone","context":"c","session":"%s"}`, handle[1]))
 }

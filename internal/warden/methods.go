@@ -87,7 +87,7 @@ func (s *Server) hold(p *pending) (any, error) {
 		if !s.holder {
 			s.holder, s.freed = true, make(chan struct{})
 			s.holders++
-			s.asker = cmp.Or(p.Context, newHandle())
+			s.asker = cmp.Or(p.Asker, newHandle())
 			s.mu.Unlock()
 			p.conn.held = sync.OnceFunc(s.letGo)
 			s.serving.Go(s.endContexts)

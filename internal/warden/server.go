@@ -279,6 +279,9 @@ func (s *Server) admit(c *conn) error {
 	return nil
 }
 
+// nobody is the number of no holder.
+const nobody = -1
+
 // pending is a call under way.
 type pending struct {
 	call
@@ -300,12 +303,15 @@ func (s *Server) answer(c *conn, text []byte, given []descriptor) (err error) {
 			}
 		}
 	}()
-	s.mu.Lock()
-	p.holder = s.holders
-	s.mu.Unlock()
 	p.ctx, p.cancel = context.WithCancel(s.life)
 	defer p.cancel()
 	v, err := any(nil), strictly(text, &p.call)
+	s.mu.Lock()
+	p.holder = s.holders
+	if p.Asker != "" && p.Asker != s.asker {
+		p.holder = nobody // it was sent by who is gone, and is read only now
+	}
+	s.mu.Unlock()
 	if err == nil && len(given) > 0 && !methods[p.Method].files {
 		err = &executor.InvalidError{What: "call", Got: shorten(p.Method), Why: "no files come with it"}
 	}

@@ -57,8 +57,9 @@ const (
 type call struct {
 	Method  string `json:"method"`
 	Session string `json:"session,omitempty"` // its handle
-	Context string `json:"context,omitempty"` // of the session; "": its own REPL; of hold: the name of the process that asks
+	Context string `json:"context,omitempty"` // of the session; "": its own REPL
 
+	Asker    string            `json:"asker,omitempty"`    // hold, make, context: the name of who asks
 	Protocol int               `json:"protocol,omitempty"` // hold
 	Again    bool              `json:"again,omitempty"`    // hold: by who had the sessions of the warden before
 	Spec     *Spec             `json:"spec,omitempty"`     // make
