@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"reflect"
+	"syscall"
 	"time"
 
 	"github.com/cellblock/cellblock/executor"
@@ -204,7 +205,8 @@ func (c *Client) cut(l *link, err error) error {
 // isCut says whether an error is that of a connection whose other end is gone.
 func isCut(err error) bool {
 	var op *net.OpError
-	return errors.As(err, &op) && !errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)
+	return errors.As(err, &op) && !errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) ||
+		errors.Is(err, syscall.ECONNRESET) // it had not read all
 }
 
 func (c *Client) knows(handle string) bool {
