@@ -128,7 +128,7 @@ $(NATIVE)/faulty/init: $(NATIVE)/src/init.c $(HEADERS) Makefile
 	mkdir -p $(@D)
 	gcc $(CFLAGS_INIT) -DCELLBLOCK_FAULTS -o $@ $<
 
-test-vm: build deb deps-vm ## the suites on Debian 13, and the package on 12, with systemd and pure cgroup v2, under emulation; SUITE=bookworm (all on Debian 12) ONLY=package,package RUN=test V=1 UPDATE=1 TIMEOUT=25m
+test-vm: build deb deps-vm ## the suites on Debian 13, and the package on 12, with systemd and pure cgroup v2, under emulation; SUITE=bookworm (all on Debian 12) ONLY=package,package RUN=test V=1 UPDATE=1 TIMEOUT=40m
 	$(GO) run ./tests/vm test $(if $(SUITE),-suite $(SUITE)) $(if $(ONLY),-only $(ONLY)) $(if $(RUN),-run '$(RUN)') $(if $(V),-v) $(if $(UPDATE),-update) $(if $(TIMEOUT),-timeout $(TIMEOUT))
 
 vm-shell: build deb deps-vm ## a console in such a machine; commands on its standard input are run there; SUITE=bookworm

@@ -45,7 +45,7 @@ func TestRecvWithinLeavesRoom(t *testing.T) {
 
 func TestRecvWithinEnds(t *testing.T) {
 	a, b := pair(t)
-	for _, patience := range []time.Duration{0, hold / 2, 2 * hold} {
+	for _, patience := range []time.Duration{0, time.Millisecond} {
 		if n, err := RecvWithin(a, make([]byte, 8), patience); !errors.Is(err, os.ErrDeadlineExceeded) || n != 0 {
 			t.Errorf("after %v without data: %d bytes, %v", patience, n, err)
 		}

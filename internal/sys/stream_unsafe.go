@@ -3,7 +3,6 @@ package sys
 import (
 	"io"
 	"os"
-	"runtime"
 	"syscall"
 	"time"
 	"unsafe"
@@ -35,64 +34,30 @@ func DupBlocking(f *os.File) (file *os.File, err error) {
 	return file, err
 }
 
-// hold is how long a thread waits at a time without telling Go's scheduler, which can
-// run nothing else in its place then.
-const hold = 200 * time.Microsecond
-
-// holders is who waits so, fewer than there are places to run at: the others go on.
-var holders = make(chan struct{}, max(runtime.GOMAXPROCS(0)-1, 0))
-
 // RecvWithin receives from a stream socket, for whose data the calling thread waits
 // as long as patience. Then the error is os.ErrDeadlineExceeded; at the end it is
 // io.EOF.
 func RecvWithin(fd int, b []byte, patience time.Duration) (int, error) {
+	const pollIn = 1
 	end := time.Now().Add(patience)
-	select {
-	case holders <- struct{}{}:
-		_, err := readable(fd, min(patience, hold), true)
-		<-holders
-		if err != nil {
-			return 0, err
-		}
-	default:
-	}
 	for {
+		p := struct {
+			fd              int32
+			events, revents int16
+		}{int32(fd), pollIn, 0}
+		wait := syscall.NsecToTimespec(max(int64(time.Until(end)), 0))
+		ready, _, errno := syscall.Syscall6(syscall.SYS_PPOLL, uintptr(unsafe.Pointer(&p)), 1, uintptr(unsafe.Pointer(&wait)), 0, 0, 0)
+		switch {
+		case errno == syscall.EINTR:
+			continue
+		case errno != 0:
+			return 0, os.NewSyscallError("ppoll", errno)
+		case ready == 0:
+			return 0, os.ErrDeadlineExceeded
+		}
 		n, again, err := recvNow(fd, b, 0)
 		if !again {
 			return n, err
-		}
-		there, err := readable(fd, time.Until(end), false)
-		if err == nil && !there {
-			err = os.ErrDeadlineExceeded
-		}
-		if err != nil {
-			return 0, err
-		}
-	}
-}
-
-// readable waits until there is something to receive or patience is over, and says
-// which. Go's scheduler is told, unless it is held.
-func readable(fd int, patience time.Duration, held bool) (there bool, err error) {
-	const pollIn = 1
-	p := struct {
-		fd              int32
-		events, revents int16
-	}{int32(fd), pollIn, 0}
-	wait := syscall.NsecToTimespec(max(int64(patience), 0))
-	for {
-		var ready uintptr
-		var errno syscall.Errno
-		if held {
-			ready, _, errno = syscall.RawSyscall6(syscall.SYS_PPOLL, uintptr(unsafe.Pointer(&p)), 1, uintptr(unsafe.Pointer(&wait)), 0, 0, 0)
-		} else {
-			ready, _, errno = syscall.Syscall6(syscall.SYS_PPOLL, uintptr(unsafe.Pointer(&p)), 1, uintptr(unsafe.Pointer(&wait)), 0, 0, 0)
-		}
-		// Interrupted, the system call leaves in wait what is left of it.
-		if errno == 0 {
-			return ready > 0, nil
-		} else if errno != syscall.EINTR {
-			return false, os.NewSyscallError("ppoll", errno)
 		}
 	}
 }

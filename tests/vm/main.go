@@ -31,7 +31,7 @@ import (
 )
 
 // allTime bounds a machine's life, whatever happens in it.
-const allTime = 25 * time.Minute
+const allTime = 40 * time.Minute
 
 func main() {
 	// The machine dies with the thread that started it: this one stays.
