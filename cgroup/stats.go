@@ -164,7 +164,7 @@ func (g *Group) ResetPeak() (ok bool, err error) {
 	}
 	// On v2 the reset holds for readings through this descriptor only, which
 	// is the one that Stats reads.
-	switch err := sys.WriteFigureFD(f.fd[memoryPeak], "0"); err {
+	switch err := sys.WriteControlFD(f.fd[memoryPeak], "0"); err {
 	case nil:
 		return true, nil
 	case syscall.EINVAL, syscall.EBADF: // the file cannot be written, or was opened for reading

@@ -7,7 +7,6 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/cellblock/cellblock/internal/sys"
 	"github.com/cellblock/cellblock/internal/weaken"
 )
 
@@ -76,9 +75,6 @@ func (s *stream) drain(buf []byte) {
 	// Control does not ask the poller, whose deadline is over.
 	_ = raw.Control(func(fd uintptr) {
 		for left := pipeSize; left > 0; {
-			if !sys.Readable(int(fd)) {
-				return // it is told without waiting, where a read might wait
-			}
 			n, err := syscall.Read(int(fd), buf)
 			if errors.Is(err, syscall.EINTR) {
 				continue

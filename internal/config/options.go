@@ -145,9 +145,6 @@ func (o *Options) Logger(w io.Writer) (*slog.Logger, error) {
 			return nil, Usagef("log_level: %q is none of debug, info, warn, error", o.LogLevel)
 		}
 	}
-	if f, ok := w.(*os.File); ok {
-		w = soon(f)
-	}
 	how := &slog.HandlerOptions{Level: level}
 	format := o.LogFormat
 	if format == "" && os.Getenv("JOURNAL_STREAM") != "" {

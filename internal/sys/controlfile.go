@@ -25,12 +25,6 @@ func WriteControl(path, value string) error {
 	return nil
 }
 
-// WriteFigureFD is WriteControlFD for a file that only keeps a number: what moves
-// processes, or ends them, takes its time.
-func WriteFigureFD(fd int, value string) error {
-	return retry("write", func() error { return writeNow(fd, []byte(value)) })
-}
-
 // WriteControlFD writes a value in one write, as control files want it.
 func WriteControlFD(fd int, value string) error {
 	return retry("write", func() error { _, err := syscall.Write(fd, []byte(value)); return err })
@@ -38,7 +32,7 @@ func WriteControlFD(fd int, value string) error {
 
 // ReadControlFD reads an open control file from its start, anew on every call.
 func ReadControlFD(fd int, buf []byte) (n int, err error) {
-	err = retry("pread64", func() (e error) { n, e = preadNow(fd, buf, 0); return e })
+	err = retry("pread64", func() (e error) { n, e = syscall.Pread(fd, buf, 0); return e })
 	return max(n, 0), err
 }
 

@@ -5,5 +5,4 @@ import "syscall"
 const (
 	sysNewfstatat    = syscall.SYS_NEWFSTATAT
 	sysCopyFileRange = 326
-	sysPwritev2      = 328
 )
